@@ -1,0 +1,13 @@
+//! The pure core of Redress: what an outage was, who held what, what a policy says of it, and how the
+//! ledger counts it. No I/O, no clock, no randomness: time and ids are arguments.
+
+pub mod asset;
+pub mod holding;
+pub mod id;
+pub mod incident;
+pub mod window;
+
+pub use asset::{Amount, Asset, AssetClass, AssetCode};
+pub use holding::{Attribute, Attributes, Holding};
+pub use incident::Incident;
+pub use window::Window;
