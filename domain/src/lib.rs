@@ -2,9 +2,11 @@
 //! ledger counts it. No I/O, no clock, no randomness: time and ids are arguments.
 
 pub mod asset;
+pub mod claim;
 pub mod holding;
 pub mod id;
 pub mod incident;
+pub mod ledger;
 pub mod window;
 
 pub use asset::{Amount, Asset, AssetClass, AssetCode};

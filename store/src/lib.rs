@@ -1,1 +1,23 @@
+//! The only crate of Redress that knows SQL. Query functions take a connection and return domain values or a
+//! [`StoreError`]; transactions are opened by [`Store`], so that a use case is one of them or none.
 
+pub mod audit;
+pub mod claims;
+pub mod connection;
+pub mod error;
+pub mod health;
+pub mod holdings;
+pub mod idempotency;
+pub mod incidents;
+pub mod ledger;
+pub mod migrations;
+pub mod notices;
+pub mod policies;
+pub mod runs;
+mod schema;
+pub mod staff;
+pub mod summary;
+pub mod verify;
+
+pub use connection::{Connection, Store};
+pub use error::{StoreError, StoreResult};

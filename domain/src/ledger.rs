@@ -1,0 +1,104 @@
+//! The ledger's rules: one row moves one amount from one account to another, and a credit's id follows from
+//! what it is for, so that every retry, re-run, restart and second worker meets the same id.
+
+use sha2::{Digest, Sha256};
+use uuid::Builder;
+
+use crate::asset::{Amount, AssetCode};
+use crate::id::{IncidentId, PolicyId, ServiceId, TransferId};
+
+/// What a transfer does. The number is what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i16)]
+pub enum TransferCode {
+    /// Recognises a budget: expense to provision.
+    Authorise = 1,
+    /// Credits a customer: provision to owed.
+    Issue = 2,
+}
+
+impl TransferCode {
+    /// The number that is stored.
+    #[must_use]
+    pub fn number(self) -> i16 {
+        self as i16
+    }
+
+    /// The name shown to people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Authorise => "authorise",
+            Self::Issue => "issue",
+        }
+    }
+
+    /// The code of a stored number.
+    #[must_use]
+    pub fn from_number(number: i16) -> Option<Self> {
+        [Self::Authorise, Self::Issue].into_iter().find(|code| code.number() == number)
+    }
+}
+
+/// The name of the account that a budget is recognised from.
+#[must_use]
+pub fn expense_account(incident: &IncidentId, service: &ServiceId, asset: &AssetCode) -> String {
+    format!("expense/{incident}/{service}/{asset}")
+}
+
+/// The name of the account that holds what is authorised and not yet issued.
+#[must_use]
+pub fn provision_account(incident: &IncidentId, service: &ServiceId, asset: &AssetCode) -> String {
+    format!("provision/{incident}/{service}/{asset}")
+}
+
+/// The name of the account of all that is owed to customers; each customer's part is told by the transfer's customer.
+#[must_use]
+pub fn owed_account(asset: &AssetCode) -> String {
+    format!("owed/{asset}")
+}
+
+/// The id of the credit that raises what a subject has under a policy from `before` to more.
+///
+/// Two attempts at the same raise meet the same id whatever their run, worker or policy version, and the primary
+/// key lets only one of them in. A version that grants more starts from what the last one gave: the difference,
+/// once. `before` counts what was ever credited, so a reversed credit is not issued again by itself.
+#[must_use]
+pub fn credit_id(
+    incident: &IncidentId,
+    policy: &PolicyId,
+    subject: &str,
+    asset: &AssetCode,
+    before: Amount,
+) -> TransferId {
+    let mut hash = Sha256::new();
+    hash.update(b"redress credit 1");
+    for part in [incident.as_str(), policy.as_str(), subject, asset.as_str()] {
+        hash.update([0]);
+        hash.update(part.as_bytes());
+    }
+    hash.update(before.minor().to_be_bytes());
+    let digest = hash.finalize();
+    let mut bytes = [0_u8; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    TransferId(Builder::from_custom_bytes(bytes).into_uuid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credit_id_depends_on_all_that_names_it_and_on_nothing_else() {
+        let kakao = IncidentId::parse("kakao-2022-10-15").unwrap();
+        let melon = PolicyId::parse("melon").unwrap();
+        let days = AssetCode::parse("day:melon").unwrap();
+        let id = credit_id(&kakao, &melon, "sub-1", &days, Amount::ZERO);
+        assert_eq!(id, credit_id(&kakao, &melon, "sub-1", &days, Amount::ZERO));
+        assert_ne!(id, credit_id(&kakao, &melon, "sub-2", &days, Amount::ZERO));
+        assert_ne!(id, credit_id(&kakao, &PolicyId::parse("webtoon").unwrap(), "sub-1", &days, Amount::ZERO));
+        assert_ne!(id, credit_id(&kakao, &melon, "sub-1", &AssetCode::parse("cash:melon").unwrap(), Amount::ZERO));
+        assert_ne!(id, credit_id(&kakao, &melon, "sub-1", &days, Amount::from_minor(3)));
+        assert_eq!(id.0.get_version_num(), 8);
+    }
+}

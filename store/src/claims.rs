@@ -1,0 +1,191 @@
+//! Claims, what is sealed of them, and their assessments.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use redress_domain::claim::{ClaimMove, ClaimState};
+use uuid::Uuid;
+
+use crate::connection::Connection;
+use crate::error::{StoreError, StoreResult};
+use crate::schema::{assessment, claim, incident, personal, service};
+
+/// A claim as a row.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = claim, treat_none_as_default_value = false)]
+pub struct ClaimRow {
+    /// Whose it is.
+    pub customer_id: String,
+    /// Its id.
+    pub id: Uuid,
+    /// The reference a person reads out on the telephone.
+    pub reference: String,
+    /// The incident's key.
+    pub incident_id: i32,
+    /// The service's key.
+    pub service_id: i32,
+    /// Where it stands.
+    pub state: String,
+    /// What is claimed; nothing personal.
+    pub facts: serde_json::Value,
+    /// Counts its changes; the ETag.
+    pub version: i32,
+    /// When it was begun.
+    pub created_at: DateTime<Utc>,
+    /// When it was sent.
+    pub submitted_at: Option<DateTime<Utc>>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+impl ClaimRow {
+    /// Where it stands, as the domain says it.
+    pub fn state(&self) -> StoreResult<ClaimState> {
+        self.state.parse().map_err(StoreError::corrupt)
+    }
+}
+
+/// An assessment as a row.
+#[derive(Debug, Clone, Queryable, Insertable)]
+#[diesel(table_name = assessment, treat_none_as_default_value = false)]
+pub struct AssessmentRow {
+    /// Whose claim it is of.
+    pub customer_id: String,
+    /// The claim.
+    pub claim_id: Uuid,
+    /// Counts the assessments of a claim.
+    pub seq: i32,
+    /// The version that was applied; none while no policy is in force.
+    pub policy_version_id: Option<i32>,
+    /// `award`, `decline`, `review` or `pending`.
+    pub outcome: String,
+    /// The assessment whole, with the trace that explains it.
+    pub trace: serde_json::Value,
+    /// When.
+    pub assessed_at: DateTime<Utc>,
+}
+
+/// Adds a claim and what is sealed of it.
+pub fn insert(connection: &mut Connection, row: &ClaimRow, sealed: &[u8]) -> StoreResult<()> {
+    diesel::insert_into(claim::table).values(row).execute(connection)?;
+    diesel::insert_into(personal::table)
+        .values((
+            personal::customer_id.eq(&row.customer_id),
+            personal::claim_id.eq(row.id),
+            personal::sealed.eq(sealed),
+        ))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Adds an assessment.
+pub fn insert_assessment(connection: &mut Connection, row: &AssessmentRow) -> StoreResult<()> {
+    diesel::insert_into(assessment::table).values(row).execute(connection)?;
+    Ok(())
+}
+
+/// A claim with the names of its incident and service, and its last assessment.
+#[derive(Debug, Clone)]
+pub struct ClaimView {
+    /// The claim.
+    pub claim: ClaimRow,
+    /// The incident's name.
+    pub incident: String,
+    /// The service's name.
+    pub service: String,
+    /// The last assessment.
+    pub assessment: Option<AssessmentRow>,
+}
+
+/// A claim by its id.
+pub fn find(connection: &mut Connection, id: Uuid) -> StoreResult<Option<ClaimView>> {
+    let found: Option<(ClaimRow, String, String)> = claim::table
+        .inner_join(incident::table.on(incident::id.eq(claim::incident_id)))
+        .inner_join(service::table.on(service::id.eq(claim::service_id)))
+        .filter(claim::id.eq(id))
+        .select((ClaimRow::as_select(), incident::name, service::name))
+        .first(connection)
+        .optional()?;
+    let Some((claim, incident, service)) = found else { return Ok(None) };
+    let assessment = assessment::table
+        .filter(assessment::customer_id.eq(&claim.customer_id).and(assessment::claim_id.eq(id)))
+        .order(assessment::seq.desc())
+        .first(connection)
+        .optional()?;
+    Ok(Some(ClaimView { claim, incident, service, assessment }))
+}
+
+/// What is sealed of a claim; none once it was destroyed.
+pub fn sealed(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<Option<Vec<u8>>> {
+    Ok(personal::table.find((customer, id)).select(personal::sealed).first(connection).optional()?)
+}
+
+/// Moves a claim; the update filters on the states from which the move is legal, so that two movers cannot both win.
+/// Returns false when the claim does not stand in one of them.
+pub fn advance(
+    connection: &mut Connection,
+    customer: &str,
+    id: Uuid,
+    action: ClaimMove,
+    to: ClaimState,
+    at: DateTime<Utc>,
+) -> StoreResult<bool> {
+    let from: Vec<&str> = action.legal_from().map(ClaimState::as_str).collect();
+    let moved = diesel::update(claim::table.find((customer, id)).filter(claim::state.eq_any(from)))
+        .set((claim::state.eq(to.as_str()), claim::version.eq(claim::version + 1), claim::updated_at.eq(at)))
+        .execute(connection)?;
+    Ok(moved == 1)
+}
+
+/// A claim that is granted and waits for its credit.
+#[derive(Debug, Clone, Queryable)]
+pub struct GrantedClaim {
+    /// Whose it is.
+    pub customer_id: String,
+    /// Its id.
+    pub id: Uuid,
+    /// The service's key.
+    pub service_id: i32,
+    /// The version that granted it.
+    pub policy_version_id: Option<i32>,
+    /// The assessment whole.
+    pub trace: serde_json::Value,
+}
+
+/// The granted claims of the customers of a range, by customer and id, each with the assessment that granted it.
+pub fn granted_of_range(
+    connection: &mut Connection,
+    incident_key: i32,
+    from: Option<&str>,
+    till: Option<&str>,
+) -> StoreResult<Vec<GrantedClaim>> {
+    let mut query = claim::table
+        .inner_join(
+            assessment::table
+                .on(assessment::customer_id.eq(claim::customer_id).and(assessment::claim_id.eq(claim::id))),
+        )
+        .filter(claim::incident_id.eq(incident_key))
+        .filter(claim::state.eq_any(["approved", "partly_approved"]))
+        .into_boxed();
+    if let Some(from) = from {
+        query = query.filter(claim::customer_id.ge(from));
+    }
+    if let Some(till) = till {
+        query = query.filter(claim::customer_id.lt(till));
+    }
+    let mut granted: Vec<GrantedClaim> = query
+        .order((claim::customer_id, claim::id, assessment::seq.desc()))
+        .select((claim::customer_id, claim::id, claim::service_id, assessment::policy_version_id, assessment::trace))
+        .load(connection)?;
+    // The newest assessment of a claim comes first; the older ones are history.
+    granted.dedup_by(|later, first| later.id == first.id);
+    Ok(granted)
+}
+
+/// Marks claims as issued; returns how many stood where that is legal.
+pub fn mark_issued(connection: &mut Connection, claims: &[(String, Uuid)], at: DateTime<Utc>) -> StoreResult<usize> {
+    let mut moved = 0;
+    for (customer, id) in claims {
+        moved += usize::from(advance(connection, customer, *id, ClaimMove::Issue, ClaimState::Issued, at)?);
+    }
+    Ok(moved)
+}

@@ -1,0 +1,250 @@
+//! Rosters and the holdings they bring.
+
+use std::io::Write;
+
+use chrono::{DateTime, Utc};
+use diesel::deserialize::{FromSql, FromSqlRow};
+use diesel::expression::AsExpression;
+use diesel::pg::{Pg, PgValue};
+use diesel::prelude::*;
+use diesel::serialize::{IsNull, Output, ToSql};
+use diesel::sql_types::Jsonb;
+use redress_domain::Attributes;
+
+use crate::connection::Connection;
+use crate::error::{StoreError, StoreResult};
+use crate::schema::{holding, holding_incoming};
+
+/// Attributes as a `jsonb` column, read and written without a detour through a JSON tree.
+#[derive(Debug, Clone, PartialEq, Eq, AsExpression, FromSqlRow)]
+#[diesel(sql_type = Jsonb)]
+pub struct AttributesColumn(pub Attributes);
+
+/// The byte that precedes the text of a `jsonb` value on the wire.
+const JSONB_VERSION: u8 = 1;
+
+impl FromSql<Jsonb, Pg> for AttributesColumn {
+    fn from_sql(value: PgValue<'_>) -> diesel::deserialize::Result<Self> {
+        match value.as_bytes().split_first() {
+            Some((&JSONB_VERSION, text)) => Ok(Self(serde_json::from_slice(text)?)),
+            _ => Err("an unknown version of jsonb".into()),
+        }
+    }
+}
+
+impl ToSql<Jsonb, Pg> for AttributesColumn {
+    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> diesel::serialize::Result {
+        out.write_all(&[JSONB_VERSION])?;
+        serde_json::to_writer(out, &self.0)?;
+        Ok(IsNull::No)
+    }
+}
+
+/// A holding as a row.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = holding, treat_none_as_default_value = false)]
+pub struct HoldingRow {
+    /// The incident's key.
+    pub incident_id: i32,
+    /// Who held it.
+    pub customer_id: String,
+    /// The service's key.
+    pub service_id: i32,
+    /// The operator's id of it.
+    pub reference: String,
+    /// What kind of thing.
+    pub kind: String,
+    /// Which product.
+    pub product: String,
+    /// First instant of validity.
+    pub valid_from: Option<DateTime<Utc>>,
+    /// First instant after it.
+    pub valid_until: Option<DateTime<Utc>>,
+    /// Everything else.
+    pub attributes: AttributesColumn,
+    /// The roster that brought it last.
+    pub roster_id: i64,
+}
+
+/// The file behind a roster.
+#[derive(Debug, Clone)]
+pub struct RosterFile<'a> {
+    /// The incident's key.
+    pub incident_key: i32,
+    /// The file's name, without its folder.
+    pub name: &'a str,
+    /// SHA-256 of the file, in hex.
+    pub hash: &'a str,
+    /// When it was imported.
+    pub at: DateTime<Utc>,
+}
+
+/// A row on its way in, with the line of the file it stands on.
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = holding_incoming, treat_none_as_default_value = false)]
+pub struct IncomingRow {
+    /// The line of the file, counted from 1.
+    pub line: i64,
+    /// The incident's key.
+    pub incident_id: i32,
+    /// Who held it.
+    pub customer_id: String,
+    /// The service's key.
+    pub service_id: i32,
+    /// The operator's id of it.
+    pub reference: String,
+    /// What kind of thing.
+    pub kind: String,
+    /// Which product.
+    pub product: String,
+    /// First instant of validity.
+    pub valid_from: Option<DateTime<Utc>>,
+    /// First instant after it.
+    pub valid_until: Option<DateTime<Utc>>,
+    /// Everything else.
+    pub attributes: AttributesColumn,
+}
+
+/// Makes room for incoming rows; they are gone when the transaction ends.
+pub fn begin_import(connection: &mut Connection) -> StoreResult<()> {
+    use diesel::connection::SimpleConnection;
+    connection.batch_execute(
+        "CREATE TEMPORARY TABLE holding_incoming (
+             line bigint NOT NULL, incident_id integer NOT NULL, customer_id text COLLATE \"C\" NOT NULL,
+             service_id integer NOT NULL, reference text COLLATE \"C\" NOT NULL, kind text NOT NULL,
+             product text NOT NULL, valid_from timestamptz, valid_until timestamptz, attributes jsonb NOT NULL
+         ) ON COMMIT DROP",
+    )?;
+    Ok(())
+}
+
+/// Takes a batch of rows in.
+pub fn take_in(connection: &mut Connection, rows: &[IncomingRow]) -> StoreResult<()> {
+    let taken = diesel::copy_from(holding_incoming::table).from_insertable(rows).execute(connection)?;
+    if taken == rows.len() {
+        Ok(())
+    } else {
+        Err(StoreError::corrupt(format!("COPY took {taken} of {} rows", rows.len())))
+    }
+}
+
+/// The lines that repeat a holding named on an earlier line of the same file; at most `limit` of them, with the
+/// earlier line.
+pub fn repeated_lines(connection: &mut Connection, limit: i64) -> StoreResult<Vec<(i64, i64)>> {
+    use diesel::sql_types::BigInt;
+    #[derive(QueryableByName)]
+    struct Repeated {
+        #[diesel(sql_type = BigInt)]
+        line: i64,
+        #[diesel(sql_type = BigInt)]
+        first_line: i64,
+    }
+    // Diesel has no words for window functions over a temporary table's groups.
+    let rows: Vec<Repeated> = diesel::sql_query(
+        "SELECT line, first_line FROM (
+             SELECT line, min(line) OVER (PARTITION BY customer_id, service_id, reference) AS first_line
+             FROM holding_incoming) AS incoming
+         WHERE line > first_line ORDER BY line LIMIT $1",
+    )
+    .bind::<BigInt, _>(limit)
+    .load(connection)?;
+    Ok(rows.into_iter().map(|row| (row.line, row.first_line)).collect())
+}
+
+/// Moves the incoming rows into the holdings under a new roster; a holding known from an earlier roster is replaced.
+/// Returns the number of holdings taken and the number of lines that repeated an earlier one.
+pub fn finish_import(
+    connection: &mut Connection,
+    file: &RosterFile<'_>,
+    refused_before: i64,
+) -> StoreResult<(i64, i64)> {
+    use diesel::sql_types::BigInt;
+    let incoming: i64 = holding_incoming::table.count().get_result(connection)?;
+    let roster_id: i64 = diesel::select(diesel::dsl::sql::<BigInt>("nextval(pg_get_serial_sequence('roster', 'id'))"))
+        .get_result(connection)?;
+    let taken = diesel::sql_query(
+        "INSERT INTO holding (incident_id, customer_id, service_id, reference, kind, product, valid_from,
+                              valid_until, attributes, roster_id)
+         SELECT DISTINCT ON (incident_id, customer_id, service_id, reference)
+                incident_id, customer_id, service_id, reference, kind, product, valid_from, valid_until, attributes, $1
+         FROM holding_incoming ORDER BY incident_id, customer_id, service_id, reference, line
+         ON CONFLICT (incident_id, customer_id, service_id, reference) DO UPDATE SET
+             kind = EXCLUDED.kind, product = EXCLUDED.product, valid_from = EXCLUDED.valid_from,
+             valid_until = EXCLUDED.valid_until, attributes = EXCLUDED.attributes, roster_id = EXCLUDED.roster_id",
+    )
+    .bind::<BigInt, _>(roster_id)
+    .execute(connection)?;
+    let taken = i64::try_from(taken).map_err(StoreError::corrupt)?;
+    let repeated = incoming - taken;
+    diesel::sql_query(
+        "INSERT INTO roster (id, incident_id, file_name, file_hash, accepted, refused, imported_at)
+         OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind::<BigInt, _>(roster_id)
+    .bind::<diesel::sql_types::Integer, _>(file.incident_key)
+    .bind::<diesel::sql_types::Text, _>(file.name)
+    .bind::<diesel::sql_types::Text, _>(file.hash)
+    .bind::<BigInt, _>(taken)
+    .bind::<BigInt, _>(refused_before + repeated)
+    .bind::<diesel::sql_types::Timestamptz, _>(file.at)
+    .execute(connection)?;
+    Ok((taken, repeated))
+}
+
+/// Brings the planner's statistics up to date after a large import, so that the batch job reads by the index.
+pub fn analyze(connection: &mut Connection) -> StoreResult<()> {
+    use diesel::connection::SimpleConnection;
+    Ok(connection.batch_execute("ANALYZE holding")?)
+}
+
+/// What one customer held at one service.
+pub fn of_customer(
+    connection: &mut Connection,
+    incident_key: i32,
+    customer: &str,
+    service_key: i32,
+) -> StoreResult<Vec<HoldingRow>> {
+    Ok(holding::table
+        .filter(holding::incident_id.eq(incident_key).and(holding::customer_id.eq(customer)))
+        .filter(holding::service_id.eq(service_key))
+        .order(holding::reference)
+        .load(connection)?)
+}
+
+/// What the customers of a range held, by customer, service and reference.
+pub fn of_range(
+    connection: &mut Connection,
+    incident_key: i32,
+    from: Option<&str>,
+    till: Option<&str>,
+) -> StoreResult<Vec<HoldingRow>> {
+    let mut query = holding::table.filter(holding::incident_id.eq(incident_key)).into_boxed();
+    if let Some(from) = from {
+        query = query.filter(holding::customer_id.ge(from));
+    }
+    if let Some(till) = till {
+        query = query.filter(holding::customer_id.lt(till));
+    }
+    Ok(query.order((holding::customer_id, holding::service_id, holding::reference)).load(connection)?)
+}
+
+/// The number of customers and holdings of an incident.
+pub fn count(connection: &mut Connection, incident_key: i32) -> StoreResult<(i64, i64)> {
+    Ok(holding::table
+        .filter(holding::incident_id.eq(incident_key))
+        .select((diesel::dsl::count(holding::customer_id).aggregate_distinct(), diesel::dsl::count_star()))
+        .first(connection)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use redress_domain::Attribute;
+
+    use super::*;
+
+    #[test]
+    fn attributes_keep_numbers_exact_on_the_wire() {
+        let attributes = Attributes::new([("fee".to_owned(), Attribute::Number("39000.10".parse().unwrap()))]).unwrap();
+        assert_eq!(serde_json::to_string(&attributes).unwrap(), r#"{"fee":"39000.10"}"#);
+    }
+}

@@ -1,0 +1,154 @@
+//! Incidents, services and their impact windows.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use redress_domain::id::{IncidentId, ServiceId};
+use redress_domain::incident::{AffectedService, Impact, Localised, Severity};
+use redress_domain::{Incident, Window};
+
+use crate::connection::Connection;
+use crate::error::{StoreError, StoreResult};
+use crate::schema::{impact, incident, service};
+
+/// An incident with the keys it has in this database.
+#[derive(Debug, Clone)]
+pub struct StoredIncident {
+    /// Its key.
+    pub key: i32,
+    /// The incident.
+    pub incident: Incident,
+    /// The keys of its services.
+    pub service_keys: BTreeMap<ServiceId, i32>,
+}
+
+impl StoredIncident {
+    /// The key of a service of this incident.
+    pub fn service_key(&self, id: &ServiceId) -> StoreResult<i32> {
+        self.service_keys
+            .get(id)
+            .copied()
+            .ok_or_else(|| StoreError::NotFound(format!("service {id} in incident {}", self.incident.id)))
+    }
+}
+
+/// Stores an incident; loading the same file again changes nothing, a changed file replaces titles and windows.
+/// Returns whether anything was written.
+pub fn save(connection: &mut Connection, loaded: &Incident, source_hash: &str, at: DateTime<Utc>) -> StoreResult<bool> {
+    let known: Option<String> = incident::table
+        .filter(incident::name.eq(loaded.id.as_str()))
+        .select(incident::source_hash)
+        .first(connection)
+        .optional()?;
+    if known.as_deref() == Some(source_hash) {
+        return Ok(false);
+    }
+    let values = (
+        incident::title_ko.eq(&loaded.title.ko),
+        incident::title_en.eq(&loaded.title.en),
+        incident::cause_ko.eq(&loaded.cause.ko),
+        incident::cause_en.eq(&loaded.cause.en),
+        incident::source_hash.eq(source_hash),
+        incident::loaded_at.eq(at),
+    );
+    let key: i32 = diesel::insert_into(incident::table)
+        .values((incident::name.eq(loaded.id.as_str()), values))
+        .on_conflict(incident::name)
+        .do_update()
+        .set(values)
+        .returning(incident::id)
+        .get_result(connection)?;
+    diesel::delete(impact::table.filter(impact::incident_id.eq(key))).execute(connection)?;
+    for affected in &loaded.services {
+        let values = (
+            service::organisation.eq(&affected.organisation),
+            service::title_ko.eq(&affected.title.ko),
+            service::title_en.eq(&affected.title.en),
+        );
+        let service_key: i32 = diesel::insert_into(service::table)
+            .values((service::name.eq(affected.id.as_str()), values))
+            .on_conflict(service::name)
+            .do_update()
+            .set(values)
+            .returning(service::id)
+            .get_result(connection)?;
+        for hit in &affected.impacts {
+            diesel::insert_into(impact::table)
+                .values((
+                    impact::incident_id.eq(key),
+                    impact::service_id.eq(service_key),
+                    impact::starts_at.eq(hit.window.from()),
+                    impact::ends_at.eq(hit.window.until()),
+                    impact::severity.eq(match hit.severity {
+                        Severity::Degraded => "degraded",
+                        Severity::Unavailable => "unavailable",
+                    }),
+                ))
+                .execute(connection)?;
+        }
+    }
+    Ok(true)
+}
+
+/// The names of all incidents.
+pub fn names(connection: &mut Connection) -> StoreResult<Vec<String>> {
+    Ok(incident::table.select(incident::name).order(incident::name).load(connection)?)
+}
+
+/// An incident with its services.
+pub fn find(connection: &mut Connection, id: &IncidentId) -> StoreResult<StoredIncident> {
+    type IncidentRow = (i32, String, String, String, String);
+    type ImpactRow = (i32, String, String, String, String, DateTime<Utc>, DateTime<Utc>, String);
+    let (key, title_ko, title_en, cause_ko, cause_en): IncidentRow = incident::table
+        .filter(incident::name.eq(id.as_str()))
+        .select((incident::id, incident::title_ko, incident::title_en, incident::cause_ko, incident::cause_en))
+        .first(connection)
+        .optional()?
+        .ok_or_else(|| StoreError::NotFound(format!("incident {id}")))?;
+    let rows: Vec<ImpactRow> = impact::table
+        .inner_join(service::table.on(service::id.eq(impact::service_id)))
+        .filter(impact::incident_id.eq(key))
+        .order((service::name, impact::starts_at))
+        .select((
+            service::id,
+            service::name,
+            service::organisation,
+            service::title_ko,
+            service::title_en,
+            impact::starts_at,
+            impact::ends_at,
+            impact::severity,
+        ))
+        .load(connection)?;
+    let mut services: Vec<AffectedService> = Vec::new();
+    let mut service_keys = BTreeMap::new();
+    for (service_key, name, organisation, ko, en, from, until, severity) in rows {
+        let service_id = ServiceId::parse(&name).map_err(StoreError::corrupt)?;
+        let hit = Impact {
+            window: Window::new(from, until).map_err(StoreError::corrupt)?,
+            severity: match severity.as_str() {
+                "degraded" => Severity::Degraded,
+                "unavailable" => Severity::Unavailable,
+                other => return Err(StoreError::corrupt(format!("severity {other:?}"))),
+            },
+        };
+        service_keys.insert(service_id.clone(), service_key);
+        match services.last_mut() {
+            Some(last) if last.id == service_id => last.impacts.push(hit),
+            _ => services.push(AffectedService {
+                id: service_id,
+                organisation,
+                title: Localised { ko, en },
+                impacts: vec![hit],
+            }),
+        }
+    }
+    let incident = Incident {
+        id: id.clone(),
+        title: Localised { ko: title_ko, en: title_en },
+        cause: Localised { ko: cause_ko, en: cause_en },
+        services,
+    };
+    Ok(StoredIncident { key, incident, service_keys })
+}

@@ -1,0 +1,448 @@
+//! The ledger: accounts, budgets, postings and transfers. Rows are only ever added.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer, Nullable, Numeric, Text, Timestamptz};
+use redress_domain::AssetCode;
+use redress_domain::id::{IncidentId, ServiceId};
+use redress_domain::ledger::{TransferCode, expense_account, owed_account, provision_account};
+use uuid::Uuid;
+
+use crate::connection::Connection;
+use crate::error::{StoreError, StoreResult};
+use crate::schema::{account, asset, budget, budget_request, incident, posting, posting_total, service, transfer};
+
+/// A transfer as a row.
+#[derive(Debug, Clone, Queryable, Insertable)]
+#[diesel(table_name = transfer, treat_none_as_default_value = false)]
+pub struct TransferRow {
+    /// The customer whose account it touches; empty where none is.
+    pub customer_id: String,
+    /// Derived from what it is for.
+    pub id: Uuid,
+    /// The posting that recorded it.
+    pub posting_id: i64,
+    /// Minor units, more than none.
+    pub amount: i64,
+    /// The account that gives.
+    pub debit_account: i32,
+    /// The account that receives.
+    pub credit_account: i32,
+    /// The asset's key.
+    pub asset_id: i32,
+    /// The policy version it follows from; 0 where none does.
+    pub policy_version_id: i32,
+    /// What it does.
+    pub code: i16,
+    /// What it is for: a holding's reference, a claim's id, a budget request.
+    pub subject: String,
+}
+
+/// The `policy_version_id` of a transfer that follows from no policy.
+pub const NO_POLICY: i32 = 0;
+
+/// An asset as it is stored.
+#[derive(Debug, Clone, Queryable)]
+pub struct StoredAsset {
+    /// Its key.
+    pub key: i32,
+    /// Its code.
+    pub code: String,
+    /// Its class.
+    pub class: String,
+    /// Its minor digits.
+    pub scale: i16,
+}
+
+/// Every asset.
+pub fn assets(connection: &mut Connection) -> StoreResult<Vec<StoredAsset>> {
+    Ok(asset::table.order(asset::code).load(connection)?)
+}
+
+/// The asset of this code; created when new, refused when known with another scale.
+pub fn ensure_asset(connection: &mut Connection, wanted: &redress_domain::Asset) -> StoreResult<i32> {
+    let code = wanted.code().as_str();
+    diesel::insert_into(asset::table)
+        .values((
+            asset::code.eq(code),
+            asset::class.eq(wanted.code().class().as_str()),
+            asset::scale.eq(i16::from(wanted.scale())),
+        ))
+        .on_conflict_do_nothing()
+        .execute(connection)?;
+    let (key, scale): (i32, i16) =
+        asset::table.filter(asset::code.eq(code)).select((asset::id, asset::scale)).first(connection)?;
+    if scale != i16::from(wanted.scale()) {
+        return Err(StoreError::Refused(format!("asset_scale_fixed: {code} is kept with {scale} digits")));
+    }
+    Ok(key)
+}
+
+fn ensure_account(connection: &mut Connection, name: &str, kind: &str, asset_key: i32) -> StoreResult<i32> {
+    diesel::insert_into(account::table)
+        .values((account::name.eq(name), account::kind.eq(kind), account::asset_id.eq(asset_key)))
+        .on_conflict_do_nothing()
+        .execute(connection)?;
+    Ok(account::table.filter(account::name.eq(name)).select(account::id).first(connection)?)
+}
+
+/// The keys of a budget and its accounts.
+#[derive(Debug, Clone, Queryable)]
+pub struct BudgetRow {
+    /// The budget's key.
+    pub key: i32,
+    /// The service's key.
+    pub service_key: i32,
+    /// The asset's key.
+    pub asset_key: i32,
+    /// The account that the budget is recognised from.
+    pub expense_account: i32,
+    /// The account that holds what is left.
+    pub provision_account: i32,
+    /// Minor units approved so far.
+    pub approved: i64,
+    /// Minor units issued so far.
+    pub spent: i64,
+}
+
+/// The budget of (incident, service, asset), with its accounts; created empty when new.
+pub fn ensure_budget(
+    connection: &mut Connection,
+    (incident_key, incident_id): (i32, &IncidentId),
+    (service_key, service_id): (i32, &ServiceId),
+    (asset_key, asset_code): (i32, &AssetCode),
+) -> StoreResult<BudgetRow> {
+    let expense =
+        ensure_account(connection, &expense_account(incident_id, service_id, asset_code), "expense", asset_key)?;
+    let provision =
+        ensure_account(connection, &provision_account(incident_id, service_id, asset_code), "provision", asset_key)?;
+    ensure_account(connection, &owed_account(asset_code), "owed", asset_key)?;
+    diesel::insert_into(budget::table)
+        .values((
+            budget::incident_id.eq(incident_key),
+            budget::service_id.eq(service_key),
+            budget::asset_id.eq(asset_key),
+            budget::expense_id.eq(expense),
+            budget::provision_id.eq(provision),
+        ))
+        .on_conflict_do_nothing()
+        .execute(connection)?;
+    Ok(budget::table
+        .filter(budget::incident_id.eq(incident_key).and(budget::service_id.eq(service_key)))
+        .filter(budget::asset_id.eq(asset_key))
+        .select((
+            budget::id,
+            budget::service_id,
+            budget::asset_id,
+            budget::expense_id,
+            budget::provision_id,
+            budget::approved,
+            budget::spent,
+        ))
+        .first(connection)?)
+}
+
+/// The budgets of an incident.
+pub fn budgets(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<BudgetRow>> {
+    Ok(budget::table
+        .filter(budget::incident_id.eq(incident_key))
+        .select((
+            budget::id,
+            budget::service_id,
+            budget::asset_id,
+            budget::expense_id,
+            budget::provision_id,
+            budget::approved,
+            budget::spent,
+        ))
+        .load(connection)?)
+}
+
+/// The key of the account of all that is owed of an asset.
+pub fn owed_account_key(connection: &mut Connection, code: &AssetCode) -> StoreResult<i32> {
+    account::table
+        .filter(account::name.eq(owed_account(code)))
+        .select(account::id)
+        .first(connection)
+        .optional()?
+        .ok_or_else(|| StoreError::NotFound(format!("account {}", owed_account(code))))
+}
+
+/// Asks for an amount; it counts once a second person approves it.
+pub fn request_budget(
+    connection: &mut Connection,
+    budget_key: i32,
+    amount: i64,
+    by: &str,
+    at: DateTime<Utc>,
+) -> StoreResult<i64> {
+    Ok(diesel::insert_into(budget_request::table)
+        .values((
+            budget_request::budget_id.eq(budget_key),
+            budget_request::amount.eq(amount),
+            budget_request::authorised_by.eq(by),
+            budget_request::authorised_at.eq(at),
+        ))
+        .returning(budget_request::id)
+        .get_result(connection)?)
+}
+
+/// Approves the oldest open request of this budget and amount, and recognises it in the ledger.
+/// The database refuses whoever asked for it.
+pub fn approve_budget(
+    connection: &mut Connection,
+    row: &BudgetRow,
+    amount: i64,
+    by: &str,
+    at: DateTime<Utc>,
+) -> StoreResult<i64> {
+    let request: i64 = budget_request::table
+        .filter(budget_request::budget_id.eq(row.key).and(budget_request::amount.eq(amount)))
+        .filter(budget_request::approved_at.is_null())
+        .order(budget_request::id)
+        .select(budget_request::id)
+        .for_update()
+        .first(connection)
+        .optional()?
+        .ok_or_else(|| StoreError::NotFound("open budget request of this amount".into()))?;
+    diesel::update(budget_request::table.find(request))
+        .set((budget_request::approved_by.eq(by), budget_request::approved_at.eq(at)))
+        .execute(connection)?;
+    diesel::update(budget::table.find(row.key))
+        .set(budget::approved.eq(budget::approved + amount))
+        .execute(connection)?;
+    let posting_id = open_posting(connection, None)?;
+    record(
+        connection,
+        &[TransferRow {
+            customer_id: String::new(),
+            id: budget_transfer_id(request),
+            posting_id,
+            amount,
+            debit_account: row.expense_account,
+            credit_account: row.provision_account,
+            asset_id: row.asset_key,
+            policy_version_id: NO_POLICY,
+            code: TransferCode::Authorise.number(),
+            subject: format!("budget-request/{request}"),
+        }],
+    )?;
+    Ok(request)
+}
+
+/// A budget request is recognised once: its transfer's id is its own number.
+fn budget_transfer_id(request: i64) -> Uuid {
+    uuid::Builder::from_custom_bytes({
+        let mut bytes = [0_u8; 16];
+        bytes[..6].copy_from_slice(b"budget");
+        bytes[8..].copy_from_slice(&request.to_be_bytes());
+        bytes
+    })
+    .into_uuid()
+}
+
+/// The advisory lock that orders postings against questions about the past.
+const POSTING_LOCK: i64 = 0x0070_6f73_7469_6e67;
+
+/// Opens a posting, for a chunk of a run or for a single command. Its time is read under a lock that a question
+/// about the past takes exclusively, so that no posting with an earlier time can commit after the answer.
+pub fn open_posting(connection: &mut Connection, chunk: Option<(i64, i32)>) -> StoreResult<i64> {
+    use diesel::connection::SimpleConnection;
+    connection.batch_execute(&format!("SELECT pg_advisory_xact_lock_shared({POSTING_LOCK})"))?;
+    let now: DateTime<Utc> =
+        diesel::select(diesel::dsl::sql::<Timestamptz>("clock_timestamp()")).get_result(connection)?;
+    Ok(diesel::insert_into(posting::table)
+        .values((
+            posting::run_id.eq(chunk.map(|(run, _)| run)),
+            posting::chunk_seq.eq(chunk.map(|(_, seq)| seq)),
+            posting::recorded_at.eq(now),
+        ))
+        .returning(posting::id)
+        .get_result(connection)?)
+}
+
+/// Posting, debit, credit, code, policy version.
+type TotalKey = (i64, i32, i32, i16, i32);
+
+/// Records transfers of one posting with their totals: by COPY, since a credit is a row and there are millions.
+pub fn record(connection: &mut Connection, transfers: &[TransferRow]) -> StoreResult<()> {
+    let mut totals: BTreeMap<TotalKey, (i64, i64)> = BTreeMap::new();
+    for row in transfers {
+        let key = (row.posting_id, row.debit_account, row.credit_account, row.code, row.policy_version_id);
+        let (count, amount) = totals.entry(key).or_default();
+        *count += 1;
+        *amount = amount
+            .checked_add(row.amount)
+            .ok_or_else(|| StoreError::corrupt("the total of a posting is beyond what can be stored"))?;
+    }
+    let taken = diesel::copy_from(transfer::table).from_insertable(transfers).execute(connection)?;
+    if taken != transfers.len() {
+        return Err(StoreError::corrupt(format!("COPY took {taken} of {} transfers", transfers.len())));
+    }
+    let rows: Vec<_> = totals
+        .into_iter()
+        .map(|((posting_id, debit, credit, code, version), (count, amount))| {
+            (
+                posting_total::posting_id.eq(posting_id),
+                posting_total::debit_account.eq(debit),
+                posting_total::credit_account.eq(credit),
+                posting_total::code.eq(code),
+                posting_total::policy_version_id.eq(version),
+                posting_total::transfers.eq(count),
+                posting_total::amount.eq(amount),
+            )
+        })
+        .collect();
+    diesel::insert_into(posting_total::table).values(rows).execute(connection)?;
+    Ok(())
+}
+
+/// Takes amounts from budgets, last thing before a commit so that the rows are held for an instant only. The
+/// database refuses to go below zero.
+pub fn spend(connection: &mut Connection, amounts: &BTreeMap<i32, i64>) -> StoreResult<()> {
+    for (budget_key, amount) in amounts {
+        diesel::update(budget::table.find(budget_key))
+            .set(budget::spent.eq(budget::spent + *amount))
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+/// What was credited to a subject so far, by policy version and asset.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct CreditedRow {
+    /// To whom.
+    #[diesel(sql_type = Text)]
+    pub customer_id: String,
+    /// By which version.
+    #[diesel(sql_type = Integer)]
+    pub policy_version_id: i32,
+    /// For what.
+    #[diesel(sql_type = Text)]
+    pub subject: String,
+    /// The asset's key.
+    #[diesel(sql_type = Integer)]
+    pub asset_id: i32,
+    /// Minor units.
+    #[diesel(sql_type = BigInt)]
+    pub amount: i64,
+}
+
+/// What was ever credited to the customers of a range, each credit a row.
+pub fn credited_of_range(
+    connection: &mut Connection,
+    from: Option<&str>,
+    till: Option<&str>,
+) -> StoreResult<Vec<CreditedRow>> {
+    let rows = transfer::table
+        .filter(transfer::code.eq(TransferCode::Issue.number()))
+        .filter(transfer::customer_id.ge(from.unwrap_or("")))
+        .into_boxed();
+    let rows = match till {
+        Some(till) => rows.filter(transfer::customer_id.lt(till)),
+        None => rows,
+    };
+    let found: Vec<(String, i32, String, i32, i64)> = rows
+        .select((
+            transfer::customer_id,
+            transfer::policy_version_id,
+            transfer::subject,
+            transfer::asset_id,
+            transfer::amount,
+        ))
+        .load(connection)?;
+    Ok(found
+        .into_iter()
+        .map(|(customer_id, policy_version_id, subject, asset_id, amount)| CreditedRow {
+            customer_id,
+            policy_version_id,
+            subject,
+            asset_id,
+            amount,
+        })
+        .collect())
+}
+
+/// A balance of an account: what it received less what it gave.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct Balance {
+    /// The account's name.
+    #[diesel(sql_type = Text)]
+    pub account: String,
+    /// The account's kind.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
+    /// The asset's code.
+    #[diesel(sql_type = Text)]
+    pub asset: String,
+    /// The asset's minor digits.
+    #[diesel(sql_type = diesel::sql_types::SmallInt)]
+    pub scale: i16,
+    /// Minor units, exact beyond 64 bits.
+    #[diesel(sql_type = Numeric)]
+    pub minor: rust_decimal::Decimal,
+}
+
+/// The balances of all accounts whose name begins with `prefix`, as they stood at `at` (now, if none is given).
+/// The answer for an instant never changes later: postings under way are waited for.
+pub fn balances(connection: &mut Connection, prefix: &str, at: Option<DateTime<Utc>>) -> StoreResult<Vec<Balance>> {
+    crate::connection::in_transaction(connection, |connection| {
+        use diesel::connection::SimpleConnection;
+        connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({POSTING_LOCK})"))?;
+        Ok(diesel::sql_query(
+            "SELECT account.name AS account, account.kind, asset.code AS asset, asset.scale,
+                    coalesce(sum(moved.amount), 0) AS minor
+             FROM account JOIN asset ON asset.id = account.asset_id
+             LEFT JOIN (
+                 SELECT credit_account AS account_id, amount, posting_id FROM posting_total
+                 UNION ALL
+                 SELECT debit_account, -amount, posting_id FROM posting_total
+             ) AS moved ON moved.account_id = account.id
+                 AND EXISTS (SELECT FROM posting WHERE posting.id = moved.posting_id
+                             AND ($2 IS NULL OR posting.recorded_at <= $2))
+             WHERE starts_with(account.name, $1)
+             GROUP BY account.name, account.kind, asset.code, asset.scale
+             ORDER BY account.name",
+        )
+        .bind::<Text, _>(prefix)
+        .bind::<Nullable<Timestamptz>, _>(at)
+        .load(connection)?)
+    })
+}
+
+/// Whether an account of this name exists.
+pub fn account_exists(connection: &mut Connection, name: &str) -> StoreResult<bool> {
+    Ok(diesel::select(diesel::dsl::exists(account::table.filter(account::name.eq(name))))
+        .get_result::<bool>(connection)?)
+}
+
+/// A budget as people see it.
+#[derive(Debug, Clone, Queryable)]
+pub struct BudgetView {
+    /// The incident.
+    pub incident: String,
+    /// The service.
+    pub service: String,
+    /// The asset.
+    pub asset: String,
+    /// Its minor digits.
+    pub scale: i16,
+    /// Minor units approved.
+    pub approved: i64,
+    /// Minor units issued.
+    pub spent: i64,
+}
+
+/// All budgets of an incident by service and asset.
+pub fn budget_views(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<BudgetView>> {
+    Ok(budget::table
+        .inner_join(incident::table.on(incident::id.eq(budget::incident_id)))
+        .inner_join(service::table.on(service::id.eq(budget::service_id)))
+        .inner_join(asset::table.on(asset::id.eq(budget::asset_id)))
+        .filter(budget::incident_id.eq(incident_key))
+        .order((service::name, asset::code))
+        .select((incident::name, service::name, asset::code, asset::scale, budget::approved, budget::spent))
+        .load(connection)?)
+}

@@ -1,0 +1,109 @@
+//! The outbox: messages to customers, queued in the transaction of what they tell of.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use uuid::Uuid;
+
+use crate::connection::Connection;
+use crate::error::StoreResult;
+use crate::schema::notice;
+
+/// A notice as a row. It carries ids only; the words and the address are found when it is sent.
+#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
+#[diesel(table_name = notice, treat_none_as_default_value = false)]
+pub struct NoticeRow {
+    /// To whom.
+    pub customer_id: String,
+    /// Its id, also in the Message-ID, so that a retry is the same message.
+    pub id: Uuid,
+    /// The claim it speaks of.
+    pub claim_id: Uuid,
+    /// `received`, `decided` or `credited`.
+    pub event: String,
+    /// `queued`, `sent` or `dead`.
+    pub state: String,
+    /// How often sending was tried.
+    pub attempts: i32,
+    /// Not before.
+    pub next_at: DateTime<Utc>,
+    /// Since when it waits.
+    pub queued_at: DateTime<Utc>,
+    /// When it went.
+    pub sent_at: Option<DateTime<Utc>>,
+    /// What the mail server said last.
+    pub last_error: Option<String>,
+}
+
+impl NoticeRow {
+    /// A notice that waits to be sent.
+    #[must_use]
+    pub fn queued(customer: &str, id: Uuid, claim: Uuid, event: &str, at: DateTime<Utc>) -> Self {
+        Self {
+            customer_id: customer.to_owned(),
+            id,
+            claim_id: claim,
+            event: event.to_owned(),
+            state: "queued".to_owned(),
+            attempts: 0,
+            next_at: at,
+            queued_at: at,
+            sent_at: None,
+            last_error: None,
+        }
+    }
+}
+
+/// Queues notices; one that is queued already for the same claim and event is left alone.
+pub fn queue(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()> {
+    diesel::insert_into(notice::table).values(rows).on_conflict_do_nothing().execute(connection)?;
+    Ok(())
+}
+
+/// Leases up to `limit` notices that are due until `lease_until`: another worker does not see them before then,
+/// and a worker that dies gives them back by itself. Each lease counts as an attempt.
+pub fn lease(
+    connection: &mut Connection,
+    now: DateTime<Utc>,
+    lease_until: DateTime<Utc>,
+    limit: i64,
+) -> StoreResult<Vec<NoticeRow>> {
+    let due: Vec<(String, Uuid)> = notice::table
+        .filter(notice::state.eq("queued").and(notice::next_at.le(now)))
+        .order(notice::next_at)
+        .limit(limit)
+        .select((notice::customer_id, notice::id))
+        .for_update()
+        .skip_locked()
+        .load(connection)?;
+    let (customers, ids): (Vec<String>, Vec<Uuid>) = due.into_iter().unzip();
+    Ok(diesel::update(notice::table.filter(notice::customer_id.eq_any(customers)).filter(notice::id.eq_any(ids)))
+        .set((notice::attempts.eq(notice::attempts + 1), notice::next_at.eq(lease_until)))
+        .returning(NoticeRow::as_returning())
+        .get_results(connection)?)
+}
+
+/// Records that a notice went.
+pub fn mark_sent(connection: &mut Connection, row: &NoticeRow, at: DateTime<Utc>) -> StoreResult<()> {
+    diesel::update(notice::table.find((&row.customer_id, row.id)))
+        .set((notice::state.eq("sent"), notice::sent_at.eq(at), notice::last_error.eq(None::<String>)))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Records that a notice did not go: tried again at `retry_at`, or dead when there is none.
+pub fn mark_failed(
+    connection: &mut Connection,
+    row: &NoticeRow,
+    error: &str,
+    retry_at: Option<DateTime<Utc>>,
+) -> StoreResult<()> {
+    let state = if retry_at.is_some() { "queued" } else { "dead" };
+    diesel::update(notice::table.find((&row.customer_id, row.id)))
+        .set((
+            notice::state.eq(state),
+            notice::last_error.eq(error),
+            notice::next_at.eq(retry_at.unwrap_or(row.next_at)),
+        ))
+        .execute(connection)?;
+    Ok(())
+}

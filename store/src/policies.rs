@@ -1,0 +1,163 @@
+//! Published versions of policies. The compiled form is the caller's: here a version is its source and who stands for it.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+
+use crate::connection::Connection;
+use crate::error::{StoreError, StoreResult};
+use crate::schema::{incident, policy, policy_version, service};
+
+/// A version that is approved and not retired.
+#[derive(Debug, Clone, Queryable)]
+pub struct VersionInForce {
+    /// The version's key.
+    pub key: i32,
+    /// The policy's name.
+    pub name: String,
+    /// The service's key.
+    pub service_key: i32,
+    /// The content hash.
+    pub hash: String,
+    /// The source, byte for byte.
+    pub source: String,
+}
+
+/// What is published.
+#[derive(Debug, Clone)]
+pub struct NewVersion<'a> {
+    /// The incident's key.
+    pub incident_key: i32,
+    /// The service's key.
+    pub service_key: i32,
+    /// The policy's name.
+    pub name: &'a str,
+    /// Its basis.
+    pub basis: &'a str,
+    /// The content hash.
+    pub hash: &'a str,
+    /// The source, byte for byte.
+    pub source: &'a str,
+    /// Who publishes it.
+    pub by: &'a str,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+/// Publishes a version; it waits for a second person's approval.
+pub fn publish(connection: &mut Connection, new: &NewVersion<'_>) -> StoreResult<i32> {
+    let known: Option<(i32, i32, String)> = policy::table
+        .filter(policy::incident_id.eq(new.incident_key).and(policy::name.eq(new.name)))
+        .select((policy::id, policy::service_id, policy::basis))
+        .first(connection)
+        .optional()?;
+    let policy_key = match known {
+        Some((key, service_key, basis)) => {
+            if service_key != new.service_key {
+                return Err(StoreError::Refused("policy_service_fixed".into()));
+            }
+            if basis != new.basis {
+                diesel::update(policy::table.filter(policy::id.eq(key)))
+                    .set(policy::basis.eq(new.basis))
+                    .execute(connection)?;
+            }
+            key
+        }
+        None => diesel::insert_into(policy::table)
+            .values((
+                policy::incident_id.eq(new.incident_key),
+                policy::name.eq(new.name),
+                policy::service_id.eq(new.service_key),
+                policy::basis.eq(new.basis),
+            ))
+            .returning(policy::id)
+            .get_result(connection)?,
+    };
+    Ok(diesel::insert_into(policy_version::table)
+        .values((
+            policy_version::policy_id.eq(policy_key),
+            policy_version::hash.eq(new.hash),
+            policy_version::source.eq(new.source),
+            policy_version::published_by.eq(new.by),
+            policy_version::published_at.eq(new.at),
+        ))
+        .returning(policy_version::id)
+        .get_result(connection)?)
+}
+
+/// Approves a published version and retires the one before it. The database refuses the publisher's own approval.
+pub fn approve(
+    connection: &mut Connection,
+    incident_key: i32,
+    name: &str,
+    hash: &str,
+    by: &str,
+    at: DateTime<Utc>,
+) -> StoreResult<i32> {
+    let (policy_key, version_key, approved): (i32, i32, Option<DateTime<Utc>>) = policy_version::table
+        .inner_join(policy::table.on(policy::id.eq(policy_version::policy_id)))
+        .filter(policy::incident_id.eq(incident_key).and(policy::name.eq(name)).and(policy_version::hash.eq(hash)))
+        .select((policy::id, policy_version::id, policy_version::approved_at))
+        .first(connection)
+        .optional()?
+        .ok_or_else(|| StoreError::NotFound(format!("published version {} of policy {name}", short(hash))))?;
+    if approved.is_some() {
+        return Err(StoreError::Refused("policy_version_approved_already".into()));
+    }
+    diesel::update(
+        policy_version::table.filter(
+            policy_version::policy_id
+                .eq(policy_key)
+                .and(policy_version::approved_at.is_not_null())
+                .and(policy_version::retired_at.is_null()),
+        ),
+    )
+    .set(policy_version::retired_at.eq(at))
+    .execute(connection)?;
+    diesel::update(policy_version::table.filter(policy_version::id.eq(version_key)))
+        .set((policy_version::approved_by.eq(by), policy_version::approved_at.eq(at)))
+        .execute(connection)?;
+    Ok(version_key)
+}
+
+/// The first characters of a content hash, enough to tell versions apart on a screen.
+#[must_use]
+pub fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
+/// The versions in force for an incident, by name.
+pub fn in_force(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<VersionInForce>> {
+    Ok(policy_version::table
+        .inner_join(policy::table.on(policy::id.eq(policy_version::policy_id)))
+        .filter(policy::incident_id.eq(incident_key))
+        .filter(policy_version::approved_at.is_not_null().and(policy_version::retired_at.is_null()))
+        .order(policy::name)
+        .select((policy_version::id, policy::name, policy::service_id, policy_version::hash, policy_version::source))
+        .load(connection)?)
+}
+
+/// Every version ever published, with the names that explain what a transfer refers to.
+#[derive(Debug, Clone, Queryable)]
+pub struct VersionName {
+    /// The version's key.
+    pub key: i32,
+    /// The policy's name.
+    pub policy: String,
+    /// The incident's name.
+    pub incident: String,
+    /// The service's name.
+    pub service: String,
+    /// The content hash.
+    pub hash: String,
+}
+
+/// The names of all versions.
+pub fn version_names(connection: &mut Connection) -> StoreResult<Vec<VersionName>> {
+    Ok(policy_version::table
+        .inner_join(policy::table.on(policy::id.eq(policy_version::policy_id)))
+        .inner_join(incident::table.on(incident::id.eq(policy::incident_id)))
+        .inner_join(service::table.on(service::id.eq(policy::service_id)))
+        .order(policy_version::id)
+        .select((policy_version::id, policy::name, incident::name, service::name, policy_version::hash))
+        .load(connection)?)
+}

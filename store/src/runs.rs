@@ -1,0 +1,227 @@
+//! Runs of the batch job: a run is cut into chunks of customers, and a chunk commits whole or not at all.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer, Text};
+
+use crate::connection::Connection;
+use crate::error::StoreResult;
+use crate::schema::{incident, run, run_chunk, run_exception};
+
+/// A run as a row.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = run)]
+pub struct RunRow {
+    /// Its key.
+    pub id: i64,
+    /// The incident's key.
+    pub incident_id: i32,
+    /// `running`, `stopped` or `done`.
+    pub state: String,
+    /// Which policies it is for; null means all.
+    pub scope: serde_json::Value,
+    /// Who started it.
+    pub started_by: String,
+    /// When.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Why it stopped.
+    pub note: Option<String>,
+}
+
+/// A chunk taken by this worker, locked until its transaction ends.
+#[derive(Debug, Clone, Queryable)]
+pub struct Chunk {
+    /// Its place in the run.
+    pub seq: i32,
+    /// The first customer; open when none.
+    pub from: Option<String>,
+    /// The first customer after it; open when none.
+    pub till: Option<String>,
+}
+
+/// Opening a run takes this lock together with the incident's key, so that two starters do not collide.
+const RUN_LOCK: i32 = 0x72_756e;
+
+/// The open run of an incident, if there is one. Call in a transaction: it holds the lock on opening runs.
+pub fn find_open(connection: &mut Connection, incident_key: i32) -> StoreResult<Option<RunRow>> {
+    diesel::sql_query("SELECT pg_advisory_xact_lock($1, $2)")
+        .bind::<Integer, _>(RUN_LOCK)
+        .bind::<Integer, _>(incident_key)
+        .execute(connection)?;
+    Ok(run::table
+        .filter(run::incident_id.eq(incident_key).and(run::state.ne("done")))
+        .select(RunRow::as_select())
+        .first(connection)
+        .optional()?)
+}
+
+/// Opens a run and cuts it into chunks of about `chunk_size` holdings and claims, by customer.
+pub fn open(
+    connection: &mut Connection,
+    incident_key: i32,
+    scope: &serde_json::Value,
+    by: &str,
+    at: DateTime<Utc>,
+    chunk_size: i64,
+) -> StoreResult<RunRow> {
+    let opened: RunRow = diesel::insert_into(run::table)
+        .values((
+            run::incident_id.eq(incident_key),
+            run::state.eq("running"),
+            run::scope.eq(scope),
+            run::started_by.eq(by),
+            run::started_at.eq(at),
+        ))
+        .returning(RunRow::as_returning())
+        .get_result(connection)?;
+    // Every chunk_size-th subject begins a chunk at its customer; a customer is never cut in two. The first chunk is
+    // open below and the last above, so that nobody falls between.
+    diesel::sql_query(
+        "WITH subject AS (
+             SELECT customer_id FROM holding WHERE incident_id = $2
+             UNION ALL
+             SELECT customer_id FROM claim WHERE incident_id = $2 AND state IN ('approved', 'partly_approved')
+         ), numbered AS (
+             SELECT customer_id, row_number() OVER (ORDER BY customer_id) AS place FROM subject
+         ), bound AS (
+             SELECT DISTINCT customer_id FROM numbered WHERE place % $3 = 0
+         ), edge AS (
+             SELECT NULL::text COLLATE \"C\" AS from_customer UNION ALL SELECT customer_id FROM bound
+         )
+         INSERT INTO run_chunk (run_id, seq, from_customer, till_customer)
+         SELECT $1, row_number() OVER w, from_customer, lead(from_customer) OVER w
+         FROM edge WINDOW w AS (ORDER BY from_customer NULLS FIRST)",
+    )
+    .bind::<BigInt, _>(opened.id)
+    .bind::<Integer, _>(incident_key)
+    .bind::<BigInt, _>(chunk_size)
+    .execute(connection)?;
+    Ok(opened)
+}
+
+/// A run by its key.
+pub fn find(connection: &mut Connection, id: i64) -> StoreResult<Option<RunRow>> {
+    Ok(run::table.find(id).select(RunRow::as_select()).first(connection).optional()?)
+}
+
+/// Takes the next chunk that nobody works on and that is not done.
+pub fn take_chunk(connection: &mut Connection, run_id: i64) -> StoreResult<Option<Chunk>> {
+    Ok(run_chunk::table
+        .filter(run_chunk::run_id.eq(run_id).and(run_chunk::done_at.is_null()))
+        .order(run_chunk::seq)
+        .select((run_chunk::seq, run_chunk::from_customer, run_chunk::till_customer))
+        .for_update()
+        .skip_locked()
+        .first(connection)
+        .optional()?)
+}
+
+/// Waits until no other worker holds an unfinished chunk and says whether any chunk is left.
+pub fn chunks_left(connection: &mut Connection, run_id: i64) -> StoreResult<i64> {
+    Ok(run_chunk::table
+        .filter(run_chunk::run_id.eq(run_id).and(run_chunk::done_at.is_null()))
+        .count()
+        .get_result(connection)?)
+}
+
+/// Marks a chunk as done with its figures, in the transaction that recorded its transfers.
+pub fn finish_chunk(
+    connection: &mut Connection,
+    run_id: i64,
+    seq: i32,
+    tally: &serde_json::Value,
+    at: DateTime<Utc>,
+) -> StoreResult<()> {
+    diesel::update(run_chunk::table.find((run_id, seq)))
+        .set((run_chunk::tally.eq(tally), run_chunk::done_at.eq(at)))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// The figures of the chunks that are done, and the number of all chunks.
+pub fn tallies(connection: &mut Connection, run_id: i64) -> StoreResult<(Vec<serde_json::Value>, i64)> {
+    let done: Vec<Option<serde_json::Value>> = run_chunk::table
+        .filter(run_chunk::run_id.eq(run_id).and(run_chunk::done_at.is_not_null()))
+        .order(run_chunk::seq)
+        .select(run_chunk::tally)
+        .load(connection)?;
+    let all = run_chunk::table.filter(run_chunk::run_id.eq(run_id)).count().get_result(connection)?;
+    Ok((done.into_iter().flatten().collect(), all))
+}
+
+/// Sets a run's state; `done` is final.
+pub fn set_state(
+    connection: &mut Connection,
+    run_id: i64,
+    state: &str,
+    note: Option<&str>,
+    at: DateTime<Utc>,
+) -> StoreResult<bool> {
+    let ended_at = (state == "done").then_some(at);
+    let changed = diesel::update(run::table.find(run_id).filter(run::state.ne("done")))
+        .set((run::state.eq(state), run::note.eq(note), run::ended_at.eq(ended_at)))
+        .execute(connection)?;
+    Ok(changed == 1)
+}
+
+/// A subject that could not be issued.
+#[derive(Debug, Clone, Insertable, Queryable)]
+#[diesel(table_name = run_exception)]
+pub struct ExceptionRow {
+    /// The run.
+    pub run_id: i64,
+    /// Whose it is.
+    pub customer_id: String,
+    /// The version that could not be applied.
+    pub policy_version_id: i32,
+    /// The holding's reference or the claim's id.
+    pub subject: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Sets subjects aside with their reasons.
+pub fn set_aside(connection: &mut Connection, rows: &[ExceptionRow]) -> StoreResult<()> {
+    diesel::insert_into(run_exception::table).values(rows).execute(connection)?;
+    Ok(())
+}
+
+/// The open run of any incident: its incident's name, state and age, for `doctor`.
+pub fn open_runs(connection: &mut Connection) -> StoreResult<Vec<(String, String, DateTime<Utc>)>> {
+    Ok(run::table
+        .inner_join(incident::table.on(incident::id.eq(run::incident_id)))
+        .filter(run::state.ne("done"))
+        .select((incident::name, run::state, run::started_at))
+        .load(connection)?)
+}
+
+/// What one run credited, by asset: credits and minor units.
+pub fn credited(connection: &mut Connection, run_id: i64) -> StoreResult<Vec<CreditedAsset>> {
+    Ok(diesel::sql_query(
+        "SELECT asset.code, asset.scale, sum(posting_total.transfers)::bigint AS credits, sum(posting_total.amount) AS amount
+         FROM posting JOIN posting_total ON posting_total.posting_id = posting.id
+         JOIN account ON account.id = posting_total.credit_account JOIN asset ON asset.id = account.asset_id
+         WHERE posting.run_id = $1 GROUP BY asset.code, asset.scale ORDER BY asset.code",
+    )
+    .bind::<BigInt, _>(run_id)
+    .load(connection)?)
+}
+
+/// Credits of one asset.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct CreditedAsset {
+    /// The asset's code.
+    #[diesel(sql_type = Text)]
+    pub code: String,
+    /// Its minor digits.
+    #[diesel(sql_type = diesel::sql_types::SmallInt)]
+    pub scale: i16,
+    /// How many credits.
+    #[diesel(sql_type = BigInt)]
+    pub credits: i64,
+    /// Minor units.
+    #[diesel(sql_type = diesel::sql_types::Numeric)]
+    pub amount: rust_decimal::Decimal,
+}

@@ -1,0 +1,325 @@
+//! The tables as Diesel sees them; a test compares this file with the migrated database.
+
+diesel::table! {
+    service (id) {
+        id -> Int4,
+        name -> Text,
+        organisation -> Text,
+        title_ko -> Text,
+        title_en -> Text,
+    }
+}
+
+diesel::table! {
+    incident (id) {
+        id -> Int4,
+        name -> Text,
+        title_ko -> Text,
+        title_en -> Text,
+        cause_ko -> Text,
+        cause_en -> Text,
+        source_hash -> Text,
+        loaded_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    impact (incident_id, service_id, starts_at) {
+        incident_id -> Int4,
+        service_id -> Int4,
+        starts_at -> Timestamptz,
+        ends_at -> Timestamptz,
+        severity -> Text,
+    }
+}
+
+diesel::table! {
+    asset (id) {
+        id -> Int4,
+        code -> Text,
+        class -> Text,
+        scale -> Int2,
+    }
+}
+
+diesel::table! {
+    staff (name) {
+        name -> Text,
+        role -> Text,
+        added_at -> Timestamptz,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    policy (id) {
+        id -> Int4,
+        incident_id -> Int4,
+        name -> Text,
+        service_id -> Int4,
+        basis -> Text,
+    }
+}
+
+diesel::table! {
+    policy_version (id) {
+        id -> Int4,
+        policy_id -> Int4,
+        hash -> Text,
+        source -> Text,
+        published_by -> Text,
+        published_at -> Timestamptz,
+        approved_by -> Nullable<Text>,
+        approved_at -> Nullable<Timestamptz>,
+        retired_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    account (id) {
+        id -> Int4,
+        name -> Text,
+        kind -> Text,
+        asset_id -> Int4,
+    }
+}
+
+diesel::table! {
+    budget (id) {
+        id -> Int4,
+        incident_id -> Int4,
+        service_id -> Int4,
+        asset_id -> Int4,
+        expense_id -> Int4,
+        provision_id -> Int4,
+        approved -> Int8,
+        spent -> Int8,
+    }
+}
+
+diesel::table! {
+    budget_request (id) {
+        id -> Int8,
+        budget_id -> Int4,
+        amount -> Int8,
+        authorised_by -> Text,
+        authorised_at -> Timestamptz,
+        approved_by -> Nullable<Text>,
+        approved_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    roster (id) {
+        id -> Int8,
+        incident_id -> Int4,
+        file_name -> Text,
+        file_hash -> Text,
+        accepted -> Int8,
+        refused -> Int8,
+        imported_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    holding (incident_id, customer_id, service_id, reference) {
+        incident_id -> Int4,
+        customer_id -> Text,
+        service_id -> Int4,
+        reference -> Text,
+        kind -> Text,
+        product -> Text,
+        valid_from -> Nullable<Timestamptz>,
+        valid_until -> Nullable<Timestamptz>,
+        attributes -> Jsonb,
+        roster_id -> Int8,
+    }
+}
+
+diesel::table! {
+    claim (customer_id, id) {
+        customer_id -> Text,
+        id -> Uuid,
+        reference -> Text,
+        incident_id -> Int4,
+        service_id -> Int4,
+        state -> Text,
+        facts -> Jsonb,
+        version -> Int4,
+        created_at -> Timestamptz,
+        submitted_at -> Nullable<Timestamptz>,
+        updated_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    personal (customer_id, claim_id) {
+        customer_id -> Text,
+        claim_id -> Uuid,
+        sealed -> Bytea,
+    }
+}
+
+diesel::table! {
+    assessment (customer_id, claim_id, seq) {
+        customer_id -> Text,
+        claim_id -> Uuid,
+        seq -> Int4,
+        policy_version_id -> Nullable<Int4>,
+        outcome -> Text,
+        trace -> Jsonb,
+        assessed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    idempotency (customer_id, key) {
+        customer_id -> Text,
+        key -> Text,
+        request_hash -> Bytea,
+        status -> Int2,
+        location -> Nullable<Text>,
+        body -> Bytea,
+        created_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    notice (customer_id, id) {
+        customer_id -> Text,
+        id -> Uuid,
+        claim_id -> Uuid,
+        event -> Text,
+        state -> Text,
+        attempts -> Int4,
+        next_at -> Timestamptz,
+        queued_at -> Timestamptz,
+        sent_at -> Nullable<Timestamptz>,
+        last_error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    run (id) {
+        id -> Int8,
+        incident_id -> Int4,
+        state -> Text,
+        scope -> Jsonb,
+        started_by -> Text,
+        started_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+        note -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    run_chunk (run_id, seq) {
+        run_id -> Int8,
+        seq -> Int4,
+        from_customer -> Nullable<Text>,
+        till_customer -> Nullable<Text>,
+        tally -> Nullable<Jsonb>,
+        done_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    run_exception (run_id, customer_id, policy_version_id, subject) {
+        run_id -> Int8,
+        customer_id -> Text,
+        policy_version_id -> Int4,
+        subject -> Text,
+        reason -> Text,
+    }
+}
+
+diesel::table! {
+    posting (id) {
+        id -> Int8,
+        run_id -> Nullable<Int8>,
+        chunk_seq -> Nullable<Int4>,
+        recorded_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    posting_total (posting_id, debit_account, credit_account, code, policy_version_id) {
+        posting_id -> Int8,
+        debit_account -> Int4,
+        credit_account -> Int4,
+        code -> Int2,
+        policy_version_id -> Int4,
+        transfers -> Int8,
+        amount -> Int8,
+    }
+}
+
+diesel::table! {
+    transfer (customer_id, id) {
+        customer_id -> Text,
+        id -> Uuid,
+        posting_id -> Int8,
+        amount -> Int8,
+        debit_account -> Int4,
+        credit_account -> Int4,
+        asset_id -> Int4,
+        policy_version_id -> Int4,
+        code -> Int2,
+        subject -> Text,
+    }
+}
+
+diesel::table! {
+    audit (id) {
+        id -> Int8,
+        at -> Timestamptz,
+        actor -> Text,
+        origin -> Text,
+        action -> Text,
+        object -> Text,
+        detail -> Jsonb,
+    }
+}
+
+diesel::table! {
+    /// Rows on their way in: a temporary table of the importing transaction.
+    holding_incoming (line) {
+        line -> Int8,
+        incident_id -> Int4,
+        customer_id -> Text,
+        service_id -> Int4,
+        reference -> Text,
+        kind -> Text,
+        product -> Text,
+        valid_from -> Nullable<Timestamptz>,
+        valid_until -> Nullable<Timestamptz>,
+        attributes -> Jsonb,
+    }
+}
+
+diesel::allow_tables_to_appear_in_same_query!(
+    service,
+    incident,
+    impact,
+    asset,
+    staff,
+    policy,
+    policy_version,
+    account,
+    budget,
+    budget_request,
+    roster,
+    holding,
+    claim,
+    personal,
+    assessment,
+    idempotency,
+    notice,
+    run,
+    run_chunk,
+    run_exception,
+    posting,
+    posting_total,
+    transfer,
+    audit,
+);

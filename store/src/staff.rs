@@ -1,0 +1,50 @@
+//! The members of staff by name; commands that need a person name one of them.
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+
+use crate::connection::Connection;
+use crate::error::{StoreError, StoreResult};
+use crate::schema::staff;
+
+/// A member of staff.
+#[derive(Debug, Clone, Queryable, Insertable, serde::Serialize)]
+#[diesel(table_name = staff)]
+pub struct StaffMember {
+    /// The name that `--as` takes.
+    pub name: String,
+    /// The role: `agent`, `lead`, `policy_author`, `policy_approver`, `finance`, `auditor`, `administrator`.
+    pub role: String,
+    /// Since when.
+    pub added_at: DateTime<Utc>,
+    /// Until when, if revoked.
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// Adds a member of staff; a name is never used twice, so that the audit log stays true.
+pub fn add(connection: &mut Connection, member: &StaffMember) -> StoreResult<()> {
+    let added = diesel::insert_into(staff::table).values(member).on_conflict_do_nothing().execute(connection)?;
+    if added == 0 { Err(StoreError::Refused("staff_pkey".into())) } else { Ok(()) }
+}
+
+/// Everybody, by name.
+pub fn list(connection: &mut Connection) -> StoreResult<Vec<StaffMember>> {
+    Ok(staff::table.order(staff::name).load(connection)?)
+}
+
+/// The member of this name who is not revoked.
+pub fn find_active(connection: &mut Connection, name: &str) -> StoreResult<StaffMember> {
+    staff::table
+        .filter(staff::name.eq(name).and(staff::revoked_at.is_null()))
+        .first(connection)
+        .optional()?
+        .ok_or_else(|| StoreError::NotFound(format!("active member of staff {name:?}")))
+}
+
+/// Takes a member's rights away.
+pub fn revoke(connection: &mut Connection, name: &str, at: DateTime<Utc>) -> StoreResult<()> {
+    let revoked = diesel::update(staff::table.filter(staff::name.eq(name).and(staff::revoked_at.is_null())))
+        .set(staff::revoked_at.eq(at))
+        .execute(connection)?;
+    if revoked == 0 { Err(StoreError::NotFound(format!("active member of staff {name:?}"))) } else { Ok(()) }
+}

@@ -1,0 +1,141 @@
+//! Reads the books again: what the hot path carries by construction is proved here, row by row where it fails.
+
+use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Text};
+
+use crate::connection::Connection;
+use crate::error::StoreResult;
+
+/// One check and what broke it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Check {
+    /// What was checked.
+    pub name: &'static str,
+    /// How many rows were read for it.
+    pub rows: i64,
+    /// The rows that break it; at most [`MAX_FAULTS`].
+    pub faults: Vec<String>,
+}
+
+/// The most faults a check lists.
+pub const MAX_FAULTS: i64 = 20;
+
+#[derive(QueryableByName)]
+struct Counted {
+    #[diesel(sql_type = BigInt)]
+    rows: i64,
+}
+
+#[derive(QueryableByName)]
+struct Fault {
+    #[diesel(sql_type = Text)]
+    fault: String,
+}
+
+/// A check: its name, what it reads, and a query whose rows say in words what is wrong.
+struct Query {
+    name: &'static str,
+    reads: &'static str,
+    faults: &'static str,
+}
+
+const QUERIES: &[Query] = &[
+    Query {
+        name: "every transfer belongs to a posting, to known accounts and to their asset",
+        reads: "SELECT count(*) AS rows FROM transfer",
+        faults: "SELECT format('transfer %s of customer %s: posting %s, accounts %s and %s, asset %s', t.id, t.customer_id,
+                               t.posting_id, t.debit_account, t.credit_account, t.asset_id) AS fault
+                 FROM transfer t LEFT JOIN posting p ON p.id = t.posting_id
+                 LEFT JOIN account d ON d.id = t.debit_account LEFT JOIN account c ON c.id = t.credit_account
+                 WHERE p.id IS NULL OR d.asset_id IS DISTINCT FROM t.asset_id OR c.asset_id IS DISTINCT FROM t.asset_id",
+    },
+    Query {
+        name: "the totals of every posting are the sums of its transfers",
+        reads: "SELECT count(*) AS rows FROM posting_total",
+        faults: "SELECT format('posting %s, accounts %s to %s, code %s: the total says %s in %s transfers, the rows %s in %s',
+                               posting_id, debit_account, credit_account, code, coalesce(total.amount, 0),
+                               coalesce(total.transfers, 0), coalesce(rows.amount, 0), coalesce(rows.transfers, 0)) AS fault
+                 FROM posting_total AS total FULL JOIN (
+                     SELECT posting_id, debit_account, credit_account, code, policy_version_id,
+                            sum(amount) AS amount, count(*) AS transfers
+                     FROM transfer GROUP BY 1, 2, 3, 4, 5) AS rows
+                 USING (posting_id, debit_account, credit_account, code, policy_version_id)
+                 WHERE total.amount IS DISTINCT FROM rows.amount OR total.transfers IS DISTINCT FROM rows.transfers",
+    },
+    Query {
+        name: "the balances of each asset sum to zero",
+        reads: "SELECT count(*) AS rows FROM account",
+        faults: "SELECT format('asset %s: the balances sum to %s', asset.code, sum(moved.amount)) AS fault
+                 FROM (SELECT credit_account AS account_id, amount FROM posting_total
+                       UNION ALL SELECT debit_account, -amount FROM posting_total) AS moved
+                 JOIN account ON account.id = moved.account_id JOIN asset ON asset.id = account.asset_id
+                 GROUP BY asset.code HAVING sum(moved.amount) <> 0",
+    },
+    Query {
+        name: "every budget equals what the ledger says was approved and issued",
+        reads: "SELECT count(*) AS rows FROM budget",
+        faults: "SELECT format('budget %s: it says %s approved and %s issued, the ledger %s and %s', budget.id,
+                               budget.approved, budget.spent, coalesce(inward.amount, 0), coalesce(outward.amount, 0)) AS fault
+                 FROM budget
+                 LEFT JOIN (SELECT credit_account AS account_id, sum(amount) AS amount FROM posting_total GROUP BY 1)
+                     AS inward ON inward.account_id = budget.provision_id
+                 LEFT JOIN (SELECT debit_account AS account_id, sum(amount) AS amount FROM posting_total GROUP BY 1)
+                     AS outward ON outward.account_id = budget.provision_id
+                 WHERE budget.approved <> coalesce(inward.amount, 0) OR budget.spent <> coalesce(outward.amount, 0)",
+    },
+    Query {
+        name: "no subject is credited twice from the same level",
+        reads: "SELECT count(*) AS rows FROM transfer WHERE code = 2",
+        faults: "SELECT format('customer %s, subject %s, asset %s: credited %s times by policy version %s', customer_id,
+                               subject, asset_id, count(*), policy_version_id) AS fault
+                 FROM transfer WHERE code = 2
+                 GROUP BY customer_id, subject, asset_id, policy_version_id HAVING count(*) > 1",
+    },
+    Query {
+        name: "every issued claim has its credit, and every credited claim is issued",
+        reads: "SELECT count(*) AS rows FROM claim WHERE state = 'issued'",
+        faults: "SELECT format('claim %s is %s but has %s credits', claim.id, claim.state, count(transfer.id)) AS fault
+                 FROM claim LEFT JOIN transfer ON transfer.customer_id = claim.customer_id
+                     AND transfer.subject = 'claim/' || claim.id::text AND transfer.code = 2
+                 GROUP BY claim.customer_id, claim.id, claim.state
+                 HAVING (claim.state = 'issued' AND count(transfer.id) = 0)
+                     OR (claim.state IN ('draft', 'submitted', 'approved', 'partly_approved', 'withdrawn')
+                         AND count(transfer.id) > 0)",
+    },
+    Query {
+        name: "every chunk that is done has a posting if it credited anybody, and no other chunk has one",
+        reads: "SELECT count(*) AS rows FROM run_chunk",
+        faults: "SELECT format('run %s, chunk %s: done %s, posting %s', chunk.run_id, chunk.seq,
+                               chunk.done_at IS NOT NULL, posting.id) AS fault
+                 FROM run_chunk AS chunk
+                 LEFT JOIN posting ON posting.run_id = chunk.run_id AND posting.chunk_seq = chunk.seq
+                 WHERE (chunk.done_at IS NULL AND posting.id IS NOT NULL)
+                    OR (chunk.done_at IS NOT NULL AND (posting.id IS NOT NULL) <> ((chunk.tally ->> 'credits')::bigint > 0))",
+    },
+    Query {
+        name: "every claim has a state that a person or a worker will end",
+        reads: "SELECT count(*) AS rows FROM claim",
+        faults: "SELECT format('claim %s of customer %s stands in state submitted without an assessment', claim.id,
+                               claim.customer_id) AS fault
+                 FROM claim WHERE state = 'submitted'",
+    },
+];
+
+/// Runs every check in one snapshot of the database.
+pub fn run(connection: &mut Connection) -> StoreResult<Vec<Check>> {
+    connection.build_transaction().read_only().repeatable_read().run(|connection| {
+        QUERIES
+            .iter()
+            .map(|query| {
+                let counted: Counted = diesel::sql_query(query.reads).get_result(connection)?;
+                let faults: Vec<Fault> =
+                    diesel::sql_query(format!("{} ORDER BY 1 LIMIT {MAX_FAULTS}", query.faults)).load(connection)?;
+                Ok(Check {
+                    name: query.name,
+                    rows: counted.rows,
+                    faults: faults.into_iter().map(|fault| fault.fault).collect(),
+                })
+            })
+            .collect()
+    })
+}
