@@ -6,7 +6,10 @@ pub mod claim;
 pub mod holding;
 pub mod id;
 pub mod incident;
+pub mod incident_file;
 pub mod ledger;
+pub mod roster;
+pub mod source;
 pub mod window;
 
 pub use asset::{Amount, Asset, AssetClass, AssetCode};

@@ -1,0 +1,324 @@
+//! The command line: every flag has a `REDRESS_…` variable, and a flag wins over a variable over the file.
+
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Decides what an operator owes after an outage, and pays it exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "redress", version, about, long_about = None, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 done; 1 a check failed or something was refused; 2 usage.\n\
+    Every flag can also be set as REDRESS_<FLAG>, or in <data-dir>/redress.toml; a flag wins over a variable over the file.")]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// Folder of this installation: secrets, mail, and the private database unless --database-url is given
+    #[arg(long, global = true, env = "REDRESS_DATA_DIR", default_value = ".redress", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// PostgreSQL 15 or later to use instead of the private one
+    #[arg(long, global = true, env = "REDRESS_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// File that holds the database URL, for secrets mounted as files
+    #[arg(long, global = true, env = "REDRESS_DATABASE_URL_FILE", value_name = "FILE", conflicts_with = "database_url")]
+    pub database_url_file: Option<PathBuf>,
+    /// How results are printed; progress and logs always go to stderr
+    #[arg(long, global = true, env = "REDRESS_FORMAT", value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Refuse what is fine on a laptop only: generated or weak secrets, mail into a folder
+    #[arg(long, global = true, env = "REDRESS_PRODUCTION")]
+    pub production: bool,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Play the outage of 2022 end to end in a fresh data folder, then serve
+    Demo(DemoArgs),
+    /// Serve the API, the pages and the workers
+    Serve(ServeArgs),
+    /// Bring the database up to date
+    Migrate {
+        /// Only print what would be applied
+        #[arg(long)]
+        plan: bool,
+    },
+    /// Incidents: what failed, and when
+    #[command(subcommand)]
+    Incident(IncidentCommand),
+    /// Policies: who is owed what, and why
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Rosters: who held what
+    #[command(subcommand)]
+    Roster(RosterCommand),
+    /// Budgets: what may be issued
+    #[command(subcommand)]
+    Budget(BudgetCommand),
+    /// Issue the credits that are owed: the batch job, resumable, exactly once
+    Issue(IssueArgs),
+    /// Send the notices that wait, once
+    Notify,
+    /// The ledger
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
+    /// Read the books again and say where they fail
+    Verify,
+    /// Figures
+    #[command(subcommand)]
+    Report(ReportCommand),
+    /// Members of staff
+    #[command(subcommand)]
+    Staff(StaffCommand),
+    /// Say what is wrong with this installation, and the remedy
+    Doctor,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// How many customers the roster has
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=50_000_000))]
+    pub customers: u64,
+    /// How many damage reports are sent over HTTP
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
+    pub claims: u64,
+    /// The seed of everything random
+    #[arg(long, default_value_t = 2022)]
+    pub seed: u64,
+    /// Stop before the batch job, so that it can be run by hand
+    #[arg(long)]
+    pub skip_issue: bool,
+    /// Exit after the summary instead of serving
+    #[arg(long)]
+    pub exit: bool,
+    /// Address to serve on; the next free port is taken when it is in use
+    #[arg(long, env = "REDRESS_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS")]
+    pub listen: String,
+    /// Folder of the policies and incidents; found beside the program or the working folder when not given
+    #[arg(long, env = "REDRESS_POLICIES", value_name = "DIR")]
+    pub policies: Option<PathBuf>,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Address to serve on
+    #[arg(long, env = "REDRESS_LISTEN", value_name = "ADDRESS")]
+    pub listen: Option<String>,
+}
+
+/// Flags of `issue`.
+#[derive(Debug, Clone, Args)]
+pub struct IssueArgs {
+    /// The incident
+    #[arg(long, value_name = "NAME")]
+    pub incident: String,
+    /// Only this policy (may be repeated)
+    #[arg(long, value_name = "NAME")]
+    pub policy: Vec<String>,
+    /// Only say what would be issued
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How many workers share the job
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
+    /// Who issues
+    #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// `incident …`
+#[derive(Debug, Subcommand)]
+pub enum IncidentCommand {
+    /// Load an incident from its file; loading it again changes nothing
+    Load {
+        /// The file, such as policies/incidents/kakao-2022-10-15.toml
+        file: PathBuf,
+    },
+}
+
+/// `policy …`
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Check policy files: syntax, types, bounds, fairness
+    Check {
+        /// Files or folders
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Run the cases beside the policies and measure what they cover
+    Test {
+        /// Files or folders
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Assess one subject and print outcome and trace
+    Assess {
+        /// The policy's file
+        policy: PathBuf,
+        /// The facts, a JSON file
+        #[arg(long, value_name = "FILE")]
+        facts: PathBuf,
+    },
+    /// Publish a version; it waits for a second person's approval
+    Publish {
+        /// The policy's file
+        policy: PathBuf,
+        /// Who publishes
+        #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
+        by: String,
+    },
+    /// Approve a published version, as somebody else than who published it
+    Approve {
+        /// The policy's file, byte for byte as it was published
+        policy: PathBuf,
+        /// Who approves
+        #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
+        by: String,
+    },
+}
+
+/// `roster …`
+#[derive(Debug, Subcommand)]
+pub enum RosterCommand {
+    /// Import holdings from CSV or NDJSON; what cannot be used is refused row by row, with its reason
+    Import {
+        /// The file
+        file: PathBuf,
+        /// The incident
+        #[arg(long, value_name = "NAME")]
+        incident: String,
+        /// Where refused rows are written (default: in the data folder)
+        #[arg(long, value_name = "FILE")]
+        refusals: Option<PathBuf>,
+    },
+}
+
+/// Flags of `budget authorise` and `budget approve`.
+#[derive(Debug, Clone, Args)]
+pub struct BudgetArgs {
+    /// The incident
+    #[arg(long, value_name = "NAME")]
+    pub incident: String,
+    /// The service
+    #[arg(long, value_name = "NAME")]
+    pub service: String,
+    /// The asset, such as KRW or day:melon
+    #[arg(long, value_name = "CODE")]
+    pub asset: String,
+    /// The amount, in the asset's unit
+    #[arg(long, value_name = "N")]
+    pub amount: String,
+    /// Who does it
+    #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
+    pub by: String,
+}
+
+/// `budget …`
+#[derive(Debug, Subcommand)]
+pub enum BudgetCommand {
+    /// Ask for an amount; it counts once a second person approves it
+    Authorise(BudgetArgs),
+    /// Approve what somebody else authorised
+    Approve(BudgetArgs),
+}
+
+/// `ledger …`
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Balances of an account, or of all whose name begins so
+    Balance {
+        /// The account or the beginning of its name, such as owed/ or provision/kakao-2022-10-15/melon
+        account: String,
+        /// As it stood at this time (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        at: Option<DateTime<Utc>>,
+    },
+}
+
+/// `report …`
+#[derive(Debug, Subcommand)]
+pub enum ReportCommand {
+    /// What was authorised, credited and is left, from the ledger alone
+    Exposure {
+        /// Only this incident
+        #[arg(long, value_name = "NAME")]
+        incident: Option<String>,
+    },
+}
+
+/// `staff …`
+#[derive(Debug, Subcommand)]
+pub enum StaffCommand {
+    /// Add a member of staff
+    Add {
+        /// The name that --as takes
+        name: String,
+        /// What they may do
+        #[arg(long, value_enum)]
+        role: Role,
+    },
+    /// List them
+    List,
+    /// Take their rights away; the name stays taken
+    Revoke {
+        /// The name
+        name: String,
+    },
+}
+
+/// What a member of staff may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Role {
+    /// Reads and decides claims
+    Agent,
+    /// Leads agents
+    Lead,
+    /// Writes and publishes policies
+    PolicyAuthor,
+    /// Approves policies
+    PolicyApprover,
+    /// Authorises and approves budgets, issues
+    Finance,
+    /// Reads everything, changes nothing
+    Auditor,
+    /// Everything but a second signature on their own work
+    Administrator,
+}
+
+impl Role {
+    /// The role's name in storage.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Lead => "lead",
+            Self::PolicyAuthor => "policy_author",
+            Self::PolicyApprover => "policy_approver",
+            Self::Finance => "finance",
+            Self::Auditor => "auditor",
+            Self::Administrator => "administrator",
+        }
+    }
+}

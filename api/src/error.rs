@@ -1,0 +1,39 @@
+//! The errors of use cases and commands, and the exit code each ends a command with.
+
+use redress_store::StoreError;
+
+/// What went wrong, in a sentence for the person who asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// What was given cannot be used: names the file, field or flag.
+    #[error("{0}")]
+    Invalid(String),
+    /// Something was refused: a rule, a constraint, a second signature that is missing.
+    #[error("{0}")]
+    Refused(String),
+    /// The database or what lies in it.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The private database.
+    #[error("{0}")]
+    Embedded(#[from] redress_store::embedded::EmbeddedError),
+    /// A file or the machine.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What the machine said.
+        source: std::io::Error,
+    },
+}
+
+/// The result of every use case.
+pub type AppResult<T> = Result<T, AppError>;
+
+impl AppError {
+    /// An error of the machine, with what was tried.
+    pub fn io(what: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.to_string();
+        move |source| Self::Io { what, source }
+    }
+}

@@ -1,0 +1,185 @@
+//! The secrets of an installation: generated on first run with mode 0600, given from outside in production.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+
+use crate::error::{AppError, AppResult};
+use crate::settings::{Settings, secret_variable};
+
+const KEY_LENGTH: usize = 32;
+const NONCE_LENGTH: usize = 24;
+/// The first byte of what is sealed: which key and method.
+const SEAL_VERSION: u8 = 1;
+/// The variable that holds the master key; with `_FILE`, the file that does.
+pub const MASTER_KEY: &str = "REDRESS_MASTER_KEY";
+const MASTER_KEY_FILE: &str = "master.key";
+
+/// The keys, all derived from one master key.
+#[derive(Clone)]
+pub struct Secrets {
+    sealing: [u8; KEY_LENGTH],
+    tokens: [u8; KEY_LENGTH],
+}
+
+impl Secrets {
+    /// Reads the master key from the environment or the data folder; outside production it is made when missing.
+    pub fn load(settings: &Settings) -> AppResult<Self> {
+        let path = settings.data_dir.join("secrets").join(MASTER_KEY_FILE);
+        let text = match secret_variable(MASTER_KEY)? {
+            Some(text) => text,
+            None if path.exists() => read_key_file(&path)?,
+            None if settings.production => {
+                return Err(AppError::Refused(format!(
+                    "in production the master key is never made up: set {MASTER_KEY} or {MASTER_KEY}_FILE to 64 hex \
+                     digits (openssl rand -hex 32)"
+                )));
+            }
+            None => make_key_file(&path)?,
+        };
+        Self::from_hex(text.trim())
+    }
+
+    /// The keys that follow from a master key of 64 hex digits.
+    pub fn from_hex(text: &str) -> AppResult<Self> {
+        let weak = |why: &str| {
+            AppError::Refused(format!("the master key {why}: it must be 64 random hex digits (openssl rand -hex 32)"))
+        };
+        let master = hex::decode(text).map_err(|_| weak("is not hex"))?;
+        if master.len() != KEY_LENGTH {
+            return Err(weak("has the wrong length"));
+        }
+        let mut distinct = master.clone();
+        distinct.sort_unstable();
+        distinct.dedup();
+        // 32 random bytes have fewer than 16 distinct values about once in 10^11 draws.
+        if distinct.len() < KEY_LENGTH / 2 {
+            return Err(weak("is weak"));
+        }
+        Ok(Self { sealing: derive(&master, b"sealing"), tokens: derive(&master, b"claimant tokens") })
+    }
+
+    /// Encrypts; `context` says whose it is and must be given again to open it.
+    pub fn seal(&self, plain: &[u8], context: &str) -> AppResult<Vec<u8>> {
+        let nonce: [u8; NONCE_LENGTH] = rand::random();
+        let cipher = XChaCha20Poly1305::new(&Key::from(self.sealing));
+        let sealed = cipher
+            .encrypt(&XNonce::from(nonce), Payload { msg: plain, aad: context.as_bytes() })
+            .map_err(|_| AppError::Refused("what was sent is too large to be sealed".into()))?;
+        let mut out = Vec::with_capacity(1 + NONCE_LENGTH + sealed.len());
+        out.push(SEAL_VERSION);
+        out.extend_from_slice(&nonce);
+        out.extend_from_slice(&sealed);
+        Ok(out)
+    }
+
+    /// Decrypts what was sealed in the same context.
+    pub fn open(&self, sealed: &[u8], context: &str) -> AppResult<Vec<u8>> {
+        let broken = || AppError::Refused("sealed data cannot be opened: wrong master key, or altered".into());
+        let (version, rest) = sealed.split_first().ok_or_else(broken)?;
+        let (nonce, body) = rest.split_first_chunk::<NONCE_LENGTH>().ok_or_else(broken)?;
+        if *version != SEAL_VERSION {
+            return Err(broken());
+        }
+        XChaCha20Poly1305::new(&Key::from(self.sealing))
+            .decrypt(&XNonce::from(*nonce), Payload { msg: body, aad: context.as_bytes() })
+            .map_err(|_| broken())
+    }
+
+    /// The token that lets a claimant see a claim: derived, so that it need not be stored.
+    #[must_use]
+    pub fn claimant_token(&self, claim: redress_domain::id::ClaimId) -> String {
+        hex::encode(self.claimant_mac(claim).finalize().into_bytes())
+    }
+
+    /// Whether a token is the claim's, in constant time.
+    #[must_use]
+    pub fn is_claimant_token(&self, claim: redress_domain::id::ClaimId, token: &str) -> bool {
+        hex::decode(token).is_ok_and(|bytes| self.claimant_mac(claim).verify_slice(&bytes).is_ok())
+    }
+
+    fn claimant_mac(&self, claim: redress_domain::id::ClaimId) -> Hmac<Sha256> {
+        let mut mac = keyed(&self.tokens);
+        mac.update(claim.0.as_bytes());
+        mac
+    }
+}
+
+fn keyed(key: &[u8; KEY_LENGTH]) -> Hmac<Sha256> {
+    // A key of 32 bytes is shorter than a block of SHA-256, so it is taken as it is.
+    let mut block = [0_u8; 64];
+    block[..KEY_LENGTH].copy_from_slice(key);
+    Hmac::<Sha256>::new(&block.into())
+}
+
+fn derive(master: &[u8], purpose: &[u8]) -> [u8; KEY_LENGTH] {
+    let mut hash = Sha256::new();
+    hash.update(b"redress key 1");
+    hash.update(master);
+    hash.update(purpose);
+    hash.finalize().into()
+}
+
+fn read_key_file(path: &Path) -> AppResult<String> {
+    let reading = || format!("reading {}", path.display());
+    let mode = std::fs::metadata(path).map_err(AppError::io(reading()))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(AppError::Refused(format!(
+            "{} can be read by others (mode {:o}): chmod 600 {}",
+            path.display(),
+            mode & 0o777,
+            path.display()
+        )));
+    }
+    std::fs::read_to_string(path).map_err(AppError::io(reading()))
+}
+
+fn make_key_file(path: &Path) -> AppResult<String> {
+    let writing = || format!("writing {}", path.display());
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(AppError::io(writing()))?;
+    }
+    let key = hex::encode(rand::random::<[u8; KEY_LENGTH]>());
+    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => file,
+        // Another process of this installation was quicker.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return read_key_file(path),
+        Err(error) => return Err(AppError::io(writing())(error)),
+    };
+    file.write_all(key.as_bytes()).and_then(|()| file.sync_all()).map_err(AppError::io(writing()))?;
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+    #[test]
+    fn what_is_sealed_opens_in_its_own_context_only() {
+        let secrets = Secrets::from_hex(KEY).unwrap();
+        let sealed = secrets.seal(b"010-1234-5678", "customer a").unwrap();
+        assert_eq!(secrets.open(&sealed, "customer a").unwrap(), b"010-1234-5678");
+        assert!(secrets.open(&sealed, "customer b").is_err());
+        let mut altered = sealed;
+        if let Some(last) = altered.last_mut() {
+            *last ^= 1;
+        }
+        assert!(secrets.open(&altered, "customer a").is_err());
+        assert!(secrets.open(&[], "customer a").is_err());
+    }
+
+    #[test]
+    fn a_weak_key_is_refused() {
+        for weak in ["", "abc", &"00".repeat(32), &"ab".repeat(31), "secret"] {
+            assert!(Secrets::from_hex(weak).is_err(), "{weak}");
+        }
+    }
+}
