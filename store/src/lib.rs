@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod claims;
 pub mod connection;
+pub mod embedded;
 pub mod error;
 pub mod health;
 pub mod holdings;
