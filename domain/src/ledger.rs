@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use uuid::Builder;
 
 use crate::asset::{Amount, AssetCode};
-use crate::id::{IncidentId, PolicyId, ServiceId, TransferId};
+use crate::id::{CustomerId, IncidentId, PolicyId, ServiceId, TransferId};
 
 /// What a transfer does. The number is what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -67,13 +67,14 @@ pub fn owed_account(asset: &AssetCode) -> String {
 pub fn credit_id(
     incident: &IncidentId,
     policy: &PolicyId,
+    customer: &CustomerId,
     subject: &str,
     asset: &AssetCode,
     before: Amount,
 ) -> TransferId {
     let mut hash = Sha256::new();
     hash.update(b"redress credit 1");
-    for part in [incident.as_str(), policy.as_str(), subject, asset.as_str()] {
+    for part in [incident.as_str(), policy.as_str(), customer.as_str(), subject, asset.as_str()] {
         hash.update([0]);
         hash.update(part.as_bytes());
     }
@@ -90,15 +91,28 @@ mod tests {
 
     #[test]
     fn a_credit_id_depends_on_all_that_names_it_and_on_nothing_else() {
-        let kakao = IncidentId::parse("kakao-2022-10-15").unwrap();
-        let melon = PolicyId::parse("melon").unwrap();
-        let days = AssetCode::parse("day:melon").unwrap();
-        let id = credit_id(&kakao, &melon, "sub-1", &days, Amount::ZERO);
-        assert_eq!(id, credit_id(&kakao, &melon, "sub-1", &days, Amount::ZERO));
-        assert_ne!(id, credit_id(&kakao, &melon, "sub-2", &days, Amount::ZERO));
-        assert_ne!(id, credit_id(&kakao, &PolicyId::parse("webtoon").unwrap(), "sub-1", &days, Amount::ZERO));
-        assert_ne!(id, credit_id(&kakao, &melon, "sub-1", &AssetCode::parse("cash:melon").unwrap(), Amount::ZERO));
-        assert_ne!(id, credit_id(&kakao, &melon, "sub-1", &days, Amount::from_minor(3)));
-        assert_eq!(id.0.get_version_num(), 8);
+        let id = |incident, policy, customer, subject, asset, before| {
+            credit_id(
+                &IncidentId::parse(incident).unwrap(),
+                &PolicyId::parse(policy).unwrap(),
+                &CustomerId::parse(customer).unwrap(),
+                subject,
+                &AssetCode::parse(asset).unwrap(),
+                Amount::from_minor(before),
+            )
+        };
+        let first = id("fire", "melon", "c-1", "holding/s-1", "day:melon", 0);
+        assert_eq!(first, id("fire", "melon", "c-1", "holding/s-1", "day:melon", 0));
+        for other in [
+            id("flood", "melon", "c-1", "holding/s-1", "day:melon", 0),
+            id("fire", "webtoon", "c-1", "holding/s-1", "day:melon", 0),
+            id("fire", "melon", "c-2", "holding/s-1", "day:melon", 0),
+            id("fire", "melon", "c-1", "holding/s-2", "day:melon", 0),
+            id("fire", "melon", "c-1", "holding/s-1", "cash:melon", 0),
+            id("fire", "melon", "c-1", "holding/s-1", "day:melon", 3),
+        ] {
+            assert_ne!(first, other);
+        }
+        assert_eq!(first.0.get_version_num(), 8);
     }
 }

@@ -16,8 +16,6 @@ pub type Connection = PgConnection;
 pub const APP_ROLE: &str = "redress_app";
 /// How long a caller waits for a free connection.
 const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often a transaction that met another is tried again.
-const MAX_TRIES: u32 = 5;
 
 /// The database of one installation.
 #[derive(Clone)]
@@ -65,17 +63,6 @@ impl Store {
     ) -> Result<T, E> {
         let mut connection = self.connection()?;
         in_transaction(&mut connection, work)
-    }
-
-    /// Like [`Store::transaction`], tried again a bounded number of times when it met another transaction.
-    pub fn transaction_retrying<T>(&self, mut work: impl FnMut(&mut Connection) -> StoreResult<T>) -> StoreResult<T> {
-        for attempt in 1.. {
-            match self.transaction(&mut work) {
-                Err(StoreError::Contention(_)) if attempt < MAX_TRIES => {}
-                outcome => return outcome,
-            }
-        }
-        unreachable!("the loop ends by its last attempt")
     }
 
     /// The number of connections in use and idle.

@@ -24,6 +24,12 @@ pub struct StoredIncident {
 }
 
 impl StoredIncident {
+    /// The name of a service of this incident; empty when it is not one.
+    #[must_use]
+    pub fn service_name(&self, key: i32) -> String {
+        self.service_keys.iter().find(|(_, known)| **known == key).map(|(id, _)| id.to_string()).unwrap_or_default()
+    }
+
     /// The key of a service of this incident.
     pub fn service_key(&self, id: &ServiceId) -> StoreResult<i32> {
         self.service_keys

@@ -299,14 +299,10 @@ pub fn record(connection: &mut Connection, transfers: &[TransferRow]) -> StoreRe
     Ok(())
 }
 
-/// Takes amounts from budgets, last thing before a commit so that the rows are held for an instant only. The
+/// Takes an amount from a budget, last thing before a commit so that the row is held for an instant only. The
 /// database refuses to go below zero.
-pub fn spend(connection: &mut Connection, amounts: &BTreeMap<i32, i64>) -> StoreResult<()> {
-    for (budget_key, amount) in amounts {
-        diesel::update(budget::table.find(budget_key))
-            .set(budget::spent.eq(budget::spent + *amount))
-            .execute(connection)?;
-    }
+pub fn spend(connection: &mut Connection, budget_key: i32, amount: i64) -> StoreResult<()> {
+    diesel::update(budget::table.find(budget_key)).set(budget::spent.eq(budget::spent + amount)).execute(connection)?;
     Ok(())
 }
 

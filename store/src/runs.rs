@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Text};
+use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 
 use crate::connection::Connection;
 use crate::error::StoreResult;
@@ -57,14 +57,48 @@ pub fn find_open(connection: &mut Connection, incident_key: i32) -> StoreResult<
         .optional()?)
 }
 
-/// Opens a run and cuts it into chunks of about `chunk_size` holdings and claims, by customer.
+/// Cuts an incident into ranges of about `chunk_size` holdings and claims, by customer. A customer is never cut in two;
+/// the first range is open below and the last above, so that nobody falls between.
+pub fn ranges(connection: &mut Connection, incident_key: i32, chunk_size: i64) -> StoreResult<Vec<Chunk>> {
+    // Diesel has no words for window functions over a union.
+    let rows: Vec<Range> = diesel::sql_query(
+        "WITH subject AS (
+             SELECT customer_id FROM holding WHERE incident_id = $1
+             UNION ALL
+             SELECT customer_id FROM claim WHERE incident_id = $1 AND state IN ('approved', 'partly_approved')
+         ), numbered AS (
+             SELECT customer_id, row_number() OVER (ORDER BY customer_id) AS place FROM subject
+         ), edge AS (
+             SELECT NULL::text COLLATE \"C\" AS from_customer
+             UNION ALL SELECT DISTINCT customer_id FROM numbered WHERE place % $2 = 0
+         )
+         SELECT (row_number() OVER w)::integer AS seq, from_customer, lead(from_customer) OVER w AS till_customer
+         FROM edge WINDOW w AS (ORDER BY from_customer NULLS FIRST) ORDER BY seq",
+    )
+    .bind::<Integer, _>(incident_key)
+    .bind::<BigInt, _>(chunk_size)
+    .load(connection)?;
+    Ok(rows.into_iter().map(|row| Chunk { seq: row.seq, from: row.from_customer, till: row.till_customer }).collect())
+}
+
+#[derive(QueryableByName)]
+struct Range {
+    #[diesel(sql_type = Integer)]
+    seq: i32,
+    #[diesel(sql_type = Nullable<Text>)]
+    from_customer: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    till_customer: Option<String>,
+}
+
+/// Opens a run over the ranges it is cut into.
 pub fn open(
     connection: &mut Connection,
     incident_key: i32,
     scope: &serde_json::Value,
     by: &str,
     at: DateTime<Utc>,
-    chunk_size: i64,
+    chunks: &[Chunk],
 ) -> StoreResult<RunRow> {
     let opened: RunRow = diesel::insert_into(run::table)
         .values((
@@ -76,28 +110,21 @@ pub fn open(
         ))
         .returning(RunRow::as_returning())
         .get_result(connection)?;
-    // Every chunk_size-th subject begins a chunk at its customer; a customer is never cut in two. The first chunk is
-    // open below and the last above, so that nobody falls between.
-    diesel::sql_query(
-        "WITH subject AS (
-             SELECT customer_id FROM holding WHERE incident_id = $2
-             UNION ALL
-             SELECT customer_id FROM claim WHERE incident_id = $2 AND state IN ('approved', 'partly_approved')
-         ), numbered AS (
-             SELECT customer_id, row_number() OVER (ORDER BY customer_id) AS place FROM subject
-         ), bound AS (
-             SELECT DISTINCT customer_id FROM numbered WHERE place % $3 = 0
-         ), edge AS (
-             SELECT NULL::text COLLATE \"C\" AS from_customer UNION ALL SELECT customer_id FROM bound
-         )
-         INSERT INTO run_chunk (run_id, seq, from_customer, till_customer)
-         SELECT $1, row_number() OVER w, from_customer, lead(from_customer) OVER w
-         FROM edge WINDOW w AS (ORDER BY from_customer NULLS FIRST)",
-    )
-    .bind::<BigInt, _>(opened.id)
-    .bind::<Integer, _>(incident_key)
-    .bind::<BigInt, _>(chunk_size)
-    .execute(connection)?;
+    // A statement takes 65,535 values at the most.
+    for part in chunks.chunks(10_000) {
+        let rows: Vec<_> = part
+            .iter()
+            .map(|chunk| {
+                (
+                    run_chunk::run_id.eq(opened.id),
+                    run_chunk::seq.eq(chunk.seq),
+                    run_chunk::from_customer.eq(chunk.from.as_deref()),
+                    run_chunk::till_customer.eq(chunk.till.as_deref()),
+                )
+            })
+            .collect();
+        diesel::insert_into(run_chunk::table).values(rows).execute(connection)?;
+    }
     Ok(opened)
 }
 

@@ -1,0 +1,147 @@
+//! `redress doctor`: what is wrong with this installation, and the remedy.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use redress_store::{Connection, embedded, health, migrations, runs};
+
+use super::print::{document, finding};
+use crate::app::Database;
+use crate::cli::{Format, Global};
+use crate::error::AppResult;
+use crate::mail::Mailer;
+use crate::secrets::Secrets;
+use crate::settings::Settings;
+
+/// The oldest PostgreSQL that is supported.
+const MINIMUM_POSTGRES: u32 = 15;
+
+/// One thing that was looked at.
+#[derive(Debug, serde::Serialize)]
+pub struct Finding {
+    /// What.
+    pub subject: &'static str,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What was seen.
+    pub seen: String,
+    /// What mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+impl Finding {
+    fn good(subject: &'static str, seen: impl Into<String>) -> Self {
+        Self { subject, ok: true, seen: seen.into(), remedy: None }
+    }
+
+    fn bad(subject: &'static str, seen: impl std::fmt::Display, remedy: impl Into<String>) -> Self {
+        Self { subject, ok: false, seen: seen.to_string(), remedy: Some(remedy.into()) }
+    }
+}
+
+/// Looks at everything, even when something is broken, and exits 1 if anything is.
+pub fn run(global: &Global) -> AppResult<ExitCode> {
+    let mut findings = Vec::new();
+    match Settings::load(global, None) {
+        Err(error) => findings.push(Finding::bad("configuration", error, "mend the file, flag or variable it names")),
+        Ok(settings) => examine(&settings, &mut findings),
+    }
+    let healthy = findings.iter().all(|finding| finding.ok);
+    match global.format {
+        Format::Json => document(&serde_json::json!({ "healthy": healthy, "findings": findings })),
+        Format::Text => findings.iter().for_each(finding),
+    }
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn examine(settings: &Settings, findings: &mut Vec<Finding>) {
+    findings.push(Finding::good("configuration", if settings.production { "production" } else { "not production" }));
+    if !settings.data_dir.exists() {
+        let remedy = "name the right folder with --data-dir, or begin one: redress serve, or redress demo";
+        findings.push(Finding::bad("data folder", format!("{} does not exist", settings.data_dir.display()), remedy));
+        return;
+    }
+    findings.push(data_folder(&settings.data_dir));
+    findings.push(match Secrets::load(settings) {
+        Ok(_) => Finding::good("secrets", "the master key is there and only its owner reads it"),
+        Err(error) => Finding::bad("secrets", error, "openssl rand -hex 32, into REDRESS_MASTER_KEY_FILE; chmod 600"),
+    });
+    findings.push(match Mailer::new(settings) {
+        Ok(mailer) => Finding::good("mail", format!("goes to {}", mailer.describe())),
+        Err(error) => Finding::bad("mail", error, "set REDRESS_SMTP_URL, such as smtps://user:password@host"),
+    });
+    if settings.database_url.is_none() {
+        findings.push(match embedded::find_binaries() {
+            Ok(folder) => Finding::good("PostgreSQL", format!("binaries in {}", folder.display())),
+            Err(error) => {
+                findings.push(Finding::bad("PostgreSQL", error, "install it, or use --database-url"));
+                return;
+            }
+        });
+    }
+    match Database::open(settings).and_then(|database| database.owner().map(|owner| (database, owner))) {
+        Err(error) => findings.push(Finding::bad("database", error, "start it, or mend --database-url")),
+        Ok((database, mut owner)) => {
+            if let Some(server) = database.embedded() {
+                findings.push(Finding::good("private server", format!("log in {}", server.log_file().display())));
+            }
+            if let Err(error) = examine_database(&mut owner, findings) {
+                findings.push(Finding::bad("database", error, "see the database's own log"));
+            }
+        }
+    }
+}
+
+fn data_folder(folder: &Path) -> Finding {
+    let probe = folder.join(".doctor");
+    let written = std::fs::write(&probe, b"").and_then(|()| std::fs::remove_file(&probe));
+    match (written, std::fs::metadata(folder)) {
+        (Err(error), _) | (_, Err(error)) => {
+            Finding::bad("data folder", format!("{}: {error}", folder.display()), "give this user the right to write")
+        }
+        (Ok(()), Ok(metadata)) if metadata.permissions().mode() & 0o022 != 0 => Finding::bad(
+            "data folder",
+            format!("{} can be written by others", folder.display()),
+            format!("chmod go-w {}", folder.display()),
+        ),
+        _ => Finding::good("data folder", folder.display().to_string()),
+    }
+}
+
+fn examine_database(owner: &mut Connection, findings: &mut Vec<Finding>) -> AppResult<()> {
+    let version = health::server_version(owner)?;
+    let major = version.split(['.', ' ']).next().and_then(|major| major.parse::<u32>().ok()).unwrap_or(0);
+    findings.push(if major >= MINIMUM_POSTGRES {
+        Finding::good("database", format!("PostgreSQL {version}"))
+    } else {
+        Finding::bad("database", format!("PostgreSQL {version}"), format!("use {MINIMUM_POSTGRES} or later"))
+    });
+    findings.push(if health::is_durable(owner)? {
+        Finding::good("durability", "a commit is on disk when it is acknowledged")
+    } else {
+        let remedy = "set fsync = on and synchronous_commit = on: what is acknowledged can be lost";
+        Finding::bad("durability", "fsync or synchronous_commit is off", remedy)
+    });
+    let pending = migrations::pending(owner)?;
+    if !pending.is_empty() {
+        findings.push(Finding::bad("migrations", format!("{} are pending", pending.len()), "redress migrate"));
+        return Ok(());
+    }
+    findings.push(Finding::good("migrations", "up to date"));
+    let outbox = health::outbox(owner)?;
+    findings.push(if outbox.dead == 0 {
+        Finding::good("notices", format!("{} wait", outbox.queued))
+    } else {
+        Finding::bad("notices", format!("{} could not be sent", outbox.dead), "read last_error of the dead notices")
+    });
+    for (incident, state, started) in runs::open_runs(owner)? {
+        findings.push(Finding::bad(
+            "run",
+            format!("the run of {incident} begun {started} is {state} and not done"),
+            format!("redress issue --incident {incident} goes on where it stopped"),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! The commands: each reads its flags, calls one use case, prints what came of it and chooses the exit code.
+
+mod doctor;
+pub mod policy;
+mod print;
+mod serve;
+
+use std::process::ExitCode;
+
+use redress_domain::id::{IncidentId, PolicyId};
+use redress_store::{ledger, migrations, staff as staff_rows, verify};
+
+use self::print::{amount, document, table};
+use crate::app::{Actor, App, Database};
+use crate::cli::{
+    BudgetArgs, BudgetCommand, Cli, Command, Format, Global, IncidentCommand, IssueArgs, LedgerCommand, PolicyCommand,
+    ReportCommand, RosterCommand, StaffCommand,
+};
+use crate::error::{AppError, AppResult};
+use crate::mail::Mailer;
+use crate::settings::Settings;
+use crate::use_cases::{budgets, incidents, issue, notices, policies, reports, rosters, staff};
+
+/// Runs a command.
+pub fn run(cli: Cli) -> AppResult<ExitCode> {
+    let global = cli.global;
+    let format = global.format;
+    match cli.command {
+        Command::Demo(args) => crate::demo::run(&global, &args),
+        Command::Serve(args) => serve::run(Settings::load(&global, args.listen)?),
+        Command::Migrate { plan } => migrate(&Settings::load(&global, None)?, plan),
+        Command::Doctor => doctor::run(&global),
+        Command::Policy(PolicyCommand::Check { paths }) => Ok(policy::check(&paths, format)),
+        Command::Policy(PolicyCommand::Test { paths }) => Ok(policy::test(&paths, format)),
+        Command::Policy(PolicyCommand::Assess { policy, facts }) => Ok(policy::assess(&policy, &facts, format)),
+        command => with_database(&open(&global)?, command, format),
+    }
+}
+
+fn open(global: &Global) -> AppResult<App> {
+    App::open(Settings::load(global, None)?)
+}
+
+fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitCode> {
+    match command {
+        Command::Incident(IncidentCommand::Load { file }) => {
+            let loaded = incidents::load(app, &file, &Actor::at_command_line(None))?;
+            match format {
+                Format::Json => document(&loaded),
+                Format::Text if loaded.changed => {
+                    println!("Loaded incident {} with {} services.", loaded.incident, loaded.services);
+                }
+                Format::Text => println!("Incident {} is loaded already; nothing changed.", loaded.incident),
+            }
+        }
+        Command::Policy(PolicyCommand::Publish { policy, by }) => {
+            let done = policies::publish(app, &policy, &Actor::at_command_line(Some(&by)))?;
+            print_or(format, &done, || {
+                println!("Published {} {}. It waits for a second person: redress policy approve", done.policy, done.version);
+            });
+        }
+        Command::Policy(PolicyCommand::Approve { policy, by }) => {
+            let done = policies::approve(app, &policy, &Actor::at_command_line(Some(&by)))?;
+            print_or(format, &done, || {
+                println!("{} {} is in force; {} waiting claims were assessed.", done.policy, done.version, done.assessed);
+            });
+        }
+        Command::Policy(_) | Command::Demo(_) | Command::Serve(_) | Command::Migrate { .. } | Command::Doctor => {}
+        Command::Roster(RosterCommand::Import { file, incident, refusals }) => {
+            let incident = incident_flag(&incident)?;
+            let done =
+                rosters::import(app, &file, &incident, refusals.as_deref(), &Actor::at_command_line(None))?;
+            print_or(format, &done, || {
+                println!("{} holdings imported, {} rows refused.", done.accepted, done.refused);
+                for refusal in &done.first_refusals {
+                    println!("  {refusal}");
+                }
+                if let Some(path) = &done.refusals {
+                    println!("All refused rows, with their reasons: {}", path.display());
+                }
+            });
+        }
+        Command::Budget(BudgetCommand::Authorise(args)) => budget(app, &args, format, false)?,
+        Command::Budget(BudgetCommand::Approve(args)) => budget(app, &args, format, true)?,
+        Command::Issue(args) => return issue_credits(app, &args, format),
+        Command::Notify => {
+            let pass = notices::send_due(app, &Mailer::new(&app.settings)?)?;
+            print_or(format, &pass, || {
+                println!("{} notices sent, {} postponed, {} dead.", pass.sent, pass.postponed, pass.dead);
+            });
+        }
+        Command::Ledger(LedgerCommand::Balance { account, at }) => return balance(app, &account, at, format),
+        Command::Verify => return verify_books(app, format),
+        Command::Report(ReportCommand::Exposure { incident }) => {
+            let incident = incident.as_deref().map(incident_flag).transpose()?;
+            let report = reports::exposure(app, incident.as_ref())?;
+            print_or(format, &report, || print::exposure(&report));
+        }
+        Command::Staff(command) => staff_command(app, command, format)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_or(format: Format, value: &impl serde::Serialize, text: impl FnOnce()) {
+    match format {
+        Format::Json => document(value),
+        Format::Text => text(),
+    }
+}
+
+fn incident_flag(name: &str) -> AppResult<IncidentId> {
+    IncidentId::parse(name).map_err(|error| AppError::Invalid(format!("--incident: {error}")))
+}
+
+fn migrate(settings: &Settings, plan: bool) -> AppResult<ExitCode> {
+    let database = Database::open(settings)?;
+    let mut owner = database.owner()?;
+    let names = if plan { migrations::pending(&mut owner)? } else { migrations::run(&mut owner)? };
+    let verb = if plan { "would apply" } else { "applied" };
+    match settings.format {
+        Format::Json => document(&serde_json::json!({ "plan": plan, "migrations": names })),
+        Format::Text if names.is_empty() => println!("The database is up to date."),
+        Format::Text => names.iter().for_each(|name| println!("{verb} {name}")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn budget(app: &App, args: &BudgetArgs, format: Format, approve: bool) -> AppResult<()> {
+    let order = budgets::BudgetOrder::parse(&args.incident, &args.service, &args.asset, &args.amount)?;
+    let request = budgets::order(app, &order, &args.by, &Actor::at_command_line(Some(&args.by)), approve)?;
+    let verb = if approve { "approved" } else { "authorised" };
+    let state = serde_json::json!({ "request": request, "state": verb });
+    print_or(format, &state, || {
+        println!("{verb} {} {} for {} (request {request}).", order.amount, order.asset, order.service);
+        if !approve {
+            println!("It counts once a second person approves it: redress budget approve … --as SOMEBODY-ELSE");
+        }
+    });
+    Ok(())
+}
+
+fn issue_credits(app: &App, args: &IssueArgs, format: Format) -> AppResult<ExitCode> {
+    let order = issue::Order {
+        incident: incident_flag(&args.incident)?,
+        policies: args
+            .policy
+            .iter()
+            .map(|name| PolicyId::parse(name).map_err(|error| AppError::Invalid(format!("--policy: {error}"))))
+            .collect::<AppResult<_>>()?,
+        workers: usize::from(args.workers),
+    };
+    let actor = Actor::at_command_line(args.by.as_deref());
+    let progress = print::Progress::new();
+    let report = if args.dry_run {
+        issue::plan(app, &order, &progress)?
+    } else {
+        issue::run(app, &order, &actor, &progress)?
+    };
+    progress.finish();
+    print_or(format, &report, || print::issue(&report, args.dry_run));
+    Ok(if report.stopped.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn balance(
+    app: &App,
+    account: &str,
+    at: Option<chrono::DateTime<chrono::Utc>>,
+    format: Format,
+) -> AppResult<ExitCode> {
+    if at.is_some_and(|at| at > chrono::Utc::now()) {
+        return Err(AppError::Invalid("--at lies in the future: its answer could still change".into()));
+    }
+    let balances = app.store.with(|connection| ledger::balances(connection, account, at))?;
+    if balances.is_empty() {
+        return Err(AppError::Refused(format!("no account is named {account:?} or begins so")));
+    }
+    let rows: Vec<_> = balances
+        .iter()
+        .map(|balance| {
+            let figure = amount(balance.minor, balance.scale);
+            serde_json::json!({ "account": balance.account, "kind": balance.kind, "asset": balance.asset,
+                                "balance": figure })
+        })
+        .collect();
+    print_or(format, &serde_json::json!({ "at": at, "balances": rows }), || {
+        let lines: Vec<Vec<String>> = balances
+            .iter()
+            .map(|balance| vec![balance.account.clone(), amount(balance.minor, balance.scale), balance.asset.clone()])
+            .collect();
+        table(&["account", ">balance", "asset"], &lines);
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn verify_books(app: &App, format: Format) -> AppResult<ExitCode> {
+    let checks = app.store.with(verify::run)?;
+    let holds = checks.iter().all(|check| check.faults.is_empty());
+    print_or(format, &serde_json::json!({ "holds": holds, "checks": checks }), || print::verify(&checks));
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn staff_command(app: &App, command: StaffCommand, format: Format) -> AppResult<()> {
+    let actor = Actor::at_command_line(None);
+    match command {
+        StaffCommand::Add { name, role } => {
+            staff::add(app, &name, role, &actor)?;
+            print_or(format, &serde_json::json!({ "name": name, "role": role.as_str() }), || {
+                println!("{name} is {} now.", role.as_str());
+            });
+        }
+        StaffCommand::List => {
+            let members = app.store.with(staff_rows::list)?;
+            print_or(format, &members, || {
+                let lines: Vec<Vec<String>> = members
+                    .iter()
+                    .map(|member| {
+                        let state = member.revoked_at.map_or("active".to_owned(), |at| format!("revoked {at}"));
+                        vec![member.name.clone(), member.role.clone(), state]
+                    })
+                    .collect();
+                table(&["name", "role", "state"], &lines);
+            });
+        }
+        StaffCommand::Revoke { name } => {
+            staff::revoke(app, &name, &actor)?;
+            print_or(format, &serde_json::json!({ "name": name, "state": "revoked" }), || {
+                println!("{name} may do nothing any more.");
+            });
+        }
+    }
+    Ok(())
+}

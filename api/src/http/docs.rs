@@ -1,0 +1,110 @@
+//! The documentation of the API, made from the code and served without a network, and the first page.
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpResponse, web};
+use askama::Template;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::Config;
+
+use super::problem::{ApiError, ApiResult, Code};
+use crate::app::App;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Redress",
+        description = "Damage reports after an outage: filed, assessed by published policies, paid exactly once.\n\nErrors are RFC 9457 problems with a stable `code`. Amounts are texts, exact. Times are RFC 3339.",
+        license(name = "MIT OR Apache-2.0"),
+    ),
+    paths(
+        super::claims::file,
+        super::claims::show,
+        super::operations::livez,
+        super::operations::readyz,
+        super::operations::metrics,
+    ),
+    tags(
+        (name = "claims", description = "Damage reports"),
+        (name = "operations", description = "For the machine that runs Redress"),
+    ),
+    modifiers(&Credentials),
+)]
+struct Document;
+
+struct Credentials;
+
+impl Modify for Credentials {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("The token from the answer to the report"))
+            .build();
+        document.components.get_or_insert_default().add_security_scheme("claimant", SecurityScheme::Http(scheme));
+    }
+}
+
+/// The OpenAPI document as YAML; the file `openapi.yaml` is this, byte for byte.
+pub fn openapi_yaml() -> Result<String, String> {
+    Document::openapi().to_yaml().map_err(|error| error.to_string())
+}
+
+/// The OpenAPI document.
+pub async fn openapi() -> ApiResult<HttpResponse> {
+    let yaml = openapi_yaml().map_err(|error| ApiError::with_detail(Code::Internal, error))?;
+    Ok(HttpResponse::Ok().content_type("application/yaml").body(yaml))
+}
+
+/// `/docs` is the folder `/docs/`.
+pub async fn redirect() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header((LOCATION, "/docs/")).finish()
+}
+
+/// Swagger UI from inside the program.
+pub async fn swagger(path: web::Path<String>) -> ApiResult<HttpResponse> {
+    let config = std::sync::Arc::new(Config::from("/openapi.yaml"));
+    match utoipa_swagger_ui::serve(&path, config) {
+        Ok(Some(file)) => Ok(HttpResponse::Ok().content_type(file.content_type).body(file.bytes.into_owned())),
+        Ok(None) => Err(ApiError::new(Code::NotFound)),
+        Err(error) => Err(ApiError::with_detail(Code::Internal, error.to_string())),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "problems.html")]
+struct Problems {
+    problems: Vec<(&'static str, u16, &'static str)>,
+}
+
+/// Every problem the API answers with.
+pub async fn problems() -> ApiResult<HttpResponse> {
+    let problems = Code::ALL
+        .iter()
+        .map(|code| {
+            let (code, status, title) = code.parts();
+            (code, status.as_u16(), title)
+        })
+        .collect();
+    page(&Problems { problems })
+}
+
+#[derive(Template)]
+#[template(path = "home.html")]
+struct Home {
+    incidents: Vec<String>,
+    shows_mail: bool,
+}
+
+/// The first page: what this is and where to go.
+pub async fn home(app: web::Data<App>) -> ApiResult<HttpResponse> {
+    let shows_mail = app.settings.smtp_url.is_none() && !app.settings.production;
+    let incidents =
+        web::block(move || app.store.with(|connection| redress_store::incidents::names(connection))).await??;
+    page(&Home { incidents, shows_mail })
+}
+
+/// A page from its template.
+pub fn page(template: &impl Template) -> ApiResult<HttpResponse> {
+    let html = template.render().map_err(|error| ApiError::with_detail(Code::Internal, error.to_string()))?;
+    Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(html))
+}

@@ -1,0 +1,104 @@
+//! What Prometheus reads at `/metrics`.
+
+use std::time::Instant;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::web;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// A request by its route, never by its path: a path holds ids.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+}
+
+/// The counters of this process.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabels, Histogram>,
+    /// Claims that were stored.
+    pub claims: Counter,
+    /// Notices that wait.
+    pub outbox_queued: Gauge,
+    /// How long the oldest of them waits, in seconds.
+    pub outbox_age: Gauge,
+    /// Notices that a person has to see.
+    pub outbox_dead: Gauge,
+    /// Connections to the database in use.
+    pub pool_in_use: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("redress"),
+            requests: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 14))),
+            claims: Counter::default(),
+            outbox_queued: Gauge::default(),
+            outbox_age: Gauge::default(),
+            outbox_dead: Gauge::default(),
+            pool_in_use: Gauge::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("http_requests", "Requests by method, route and status", metrics.requests.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "How long requests took",
+            Unit::Seconds,
+            metrics.durations.clone(),
+        );
+        registry.register("claims_stored", "Claims that were stored", metrics.claims.clone());
+        registry.register("outbox_queued", "Notices that wait to be sent", metrics.outbox_queued.clone());
+        registry.register_with_unit(
+            "outbox_oldest_age",
+            "How long the oldest notice waits",
+            Unit::Seconds,
+            metrics.outbox_age.clone(),
+        );
+        registry.register("outbox_dead", "Notices that a person has to see", metrics.outbox_dead.clone());
+        registry.register("database_connections_in_use", "Connections in use", metrics.pool_in_use.clone());
+        metrics
+    }
+}
+
+impl Metrics {
+    /// The text that Prometheus reads (OpenMetrics).
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// Counts each request.
+pub async fn record(
+    metrics: web::Data<Metrics>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let started = Instant::now();
+    let method = request.method().as_str().to_owned();
+    let response = next.call(request).await?;
+    let route = response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let status = response.status().as_u16();
+    metrics.durations.get_or_create(&RouteLabels { route: route.clone() }).observe(started.elapsed().as_secs_f64());
+    metrics.requests.get_or_create(&RequestLabels { method, route, status }).inc();
+    Ok(response)
+}

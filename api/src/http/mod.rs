@@ -1,0 +1,108 @@
+//! The server: every route on one screen, what stands before them, and how it starts and stops.
+
+pub mod claims;
+pub mod docs;
+pub mod mailbox;
+pub mod metrics;
+pub mod operations;
+pub mod problem;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::http::header;
+use actix_web::middleware::{Compress, DefaultHeaders, from_fn};
+use actix_web::{App as Actix, HttpServer, web};
+use tracing_actix_web::TracingLogger;
+
+use self::metrics::Metrics;
+use self::problem::{ApiError, Code};
+use crate::app::App;
+use crate::error::{AppError, AppResult};
+
+/// The largest body of a JSON request.
+pub const MAX_BODY: usize = 64 * 1024;
+/// How long requests under way may take after the server was told to stop.
+const SHUTDOWN_SECONDS: u64 = 30;
+/// How long a client may take to send its headers.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most connections at once; more wait in the system's queue.
+const MAX_CONNECTIONS: usize = 10_000;
+
+/// All routes.
+fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/", web::get().to(docs::home))
+        .route("/livez", web::get().to(operations::livez))
+        .route("/readyz", web::get().to(operations::readyz))
+        .route("/metrics", web::get().to(operations::metrics))
+        .route("/openapi.yaml", web::get().to(docs::openapi))
+        .route("/docs", web::get().to(docs::redirect))
+        .route("/docs/problems", web::get().to(docs::problems))
+        .route("/docs/{file:.*}", web::get().to(docs::swagger))
+        .route("/dev/mail", web::get().to(mailbox::list))
+        .service(
+            web::scope("/v1")
+                .service(web::resource("/claims").post(claims::file).default_service(web::to(method_not_allowed)))
+                .service(web::resource("/claims/{id}").get(claims::show).default_service(web::to(method_not_allowed))),
+        )
+        .default_service(web::to(not_found));
+}
+
+async fn not_found() -> Result<actix_web::HttpResponse, ApiError> {
+    Err(ApiError::new(Code::NotFound))
+}
+
+async fn method_not_allowed() -> Result<actix_web::HttpResponse, ApiError> {
+    Err(ApiError::new(Code::MethodNotAllowed))
+}
+
+/// Binds an address; with `search`, the next free port after it when it is in use.
+pub fn bind(address: &str, search: bool) -> AppResult<TcpListener> {
+    const TRIED: u16 = 50;
+    let fail = |error: std::io::Error| {
+        AppError::Refused(format!("--listen {address}: {error}; choose another address with --listen HOST:PORT"))
+    };
+    let first = match TcpListener::bind(address) {
+        Err(error) if search && error.kind() == std::io::ErrorKind::AddrInUse => error,
+        bound => return bound.map_err(fail),
+    };
+    let Some((host, port)) = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)))
+    else {
+        return Err(fail(first));
+    };
+    (1..=TRIED)
+        .filter_map(|step| TcpListener::bind((host, port.checked_add(step)?)).ok())
+        .next()
+        .ok_or_else(|| fail(first))
+}
+
+/// Starts the server on a bound address. It finishes what it accepted when it is stopped.
+pub fn start(app: App, listener: TcpListener, handle_signals: bool) -> AppResult<Server> {
+    let metrics = web::Data::new(Metrics::default());
+    let app = web::Data::new(app);
+    let server = HttpServer::new(move || {
+        Actix::new()
+            .app_data(app.clone())
+            .app_data(metrics.clone())
+            .app_data(web::PayloadConfig::new(MAX_BODY))
+            .wrap(from_fn(metrics::record))
+            .wrap(
+                DefaultHeaders::new()
+                    .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+                    .add((header::REFERRER_POLICY, "no-referrer"))
+                    .add((header::X_FRAME_OPTIONS, "DENY")),
+            )
+            .wrap(Compress::default())
+            .wrap(from_fn(operations::request_id))
+            .wrap(TracingLogger::<operations::RootSpan>::new())
+            .configure(routes)
+    })
+    .client_request_timeout(HEADER_TIMEOUT)
+    .max_connections(MAX_CONNECTIONS)
+    .shutdown_timeout(SHUTDOWN_SECONDS)
+    .listen(listener)
+    .map_err(AppError::io("starting the server"))?;
+    Ok(if handle_signals { server } else { server.disable_signals() }.run())
+}

@@ -1,0 +1,218 @@
+//! Errors as RFC 9457 problems, each with a stable code. A 5xx body says nothing; the log says everything.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, ResponseError};
+use redress_store::StoreError;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::error::AppError;
+
+/// A problem, as RFC 9457 (`application/problem+json`) has it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Identifies the kind of problem; the last part is the code.
+    #[serde(rename = "type")]
+    #[schema(example = "/docs/problems#idempotency_key_missing")]
+    pub kind: String,
+    /// What kind of problem it is, in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// A stable code for programs.
+    #[schema(example = "idempotency_key_missing")]
+    pub code: String,
+    /// What happened this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// Which fields are wrong, by JSON pointer (RFC 6901).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// A field that is wrong.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct FieldError {
+    /// Where it stands in the request's body.
+    #[schema(example = "/contact/email")]
+    pub pointer: String,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = ($code:literal, $status:ident, $title:literal);)*) => {
+        /// Every kind of problem the API answers with.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Code {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Code {
+            /// Every code, for the page that lists them.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The code, the status and the title.
+            pub fn parts(self) -> (&'static str, StatusCode, &'static str) {
+                match self {
+                    $(Self::$name => ($code, StatusCode::$status, $title),)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The body is not JSON.
+    MalformedBody = ("malformed_body", BAD_REQUEST, "The body cannot be read");
+    /// The body is larger than is taken.
+    BodyTooLarge = ("body_too_large", PAYLOAD_TOO_LARGE, "The body is too large");
+    /// The body is JSON but not what the route takes.
+    InvalidRequest = ("invalid_request", UNPROCESSABLE_ENTITY, "The request is not valid");
+    /// A part of the path is not what it must be.
+    InvalidPath = ("invalid_path", BAD_REQUEST, "The path is not valid");
+    /// The header is missing or malformed.
+    IdempotencyKeyMissing = ("idempotency_key_missing", BAD_REQUEST, "An Idempotency-Key is needed");
+    /// The key came with another request before.
+    IdempotencyKeyReused = ("idempotency_key_reused", UNPROCESSABLE_ENTITY, "The Idempotency-Key was used for another request");
+    /// The first request with this key is still being worked on.
+    IdempotencyKeyInFlight = ("idempotency_key_in_flight", CONFLICT, "A request with this Idempotency-Key is under way");
+    /// No credentials came.
+    Unauthorised = ("unauthorised", UNAUTHORIZED, "Credentials are needed");
+    /// It does not exist, or is not the caller's to see.
+    NotFound = ("not_found", NOT_FOUND, "There is no such thing");
+    /// The route knows the path but not the method.
+    MethodNotAllowed = ("method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here");
+    /// The content type is not JSON.
+    UnsupportedMediaType = ("unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The content type is not taken here");
+    /// The database cannot be reached.
+    Unavailable = ("unavailable", SERVICE_UNAVAILABLE, "The service is not available; nothing was recorded");
+    /// A mistake of ours.
+    Internal = ("internal", INTERNAL_SERVER_ERROR, "Something went wrong on our side; nothing was recorded");
+}
+
+/// The content type of problems.
+pub const CONTENT_TYPE: &str = "application/problem+json";
+/// When to come back after a request under way, in seconds.
+const RETRY_IN_FLIGHT: HeaderValue = HeaderValue::from_static("1");
+/// When to come back after the database was away, in seconds.
+const RETRY_UNAVAILABLE: HeaderValue = HeaderValue::from_static("5");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+
+/// An error of a handler.
+#[derive(Debug)]
+pub struct ApiError {
+    code: Code,
+    detail: Option<String>,
+    errors: Vec<FieldError>,
+}
+
+/// The result of handlers.
+pub type ApiResult<T> = Result<T, ApiError>;
+
+impl ApiError {
+    /// An error with nothing to add to its title.
+    #[must_use]
+    pub fn new(code: Code) -> Self {
+        Self { code, detail: None, errors: Vec::new() }
+    }
+
+    /// An error and what happened this time.
+    pub fn with_detail(code: Code, detail: impl Into<String>) -> Self {
+        Self { code, detail: Some(detail.into()), errors: Vec::new() }
+    }
+
+    /// A request whose fields are wrong.
+    #[must_use]
+    pub fn fields(errors: Vec<FieldError>) -> Self {
+        Self { code: Code::InvalidRequest, detail: None, errors }
+    }
+
+    /// A request of which one field is wrong.
+    pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::fields(vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+    }
+
+    /// The problem as it is sent.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let (code, status, title) = self.code.parts();
+        Problem {
+            kind: format!("/docs/problems#{code}"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            code: code.to_owned(),
+            detail: self.detail.clone(),
+            errors: self.errors.clone(),
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (code, ..) = self.code.parts();
+        f.write_str(self.detail.as_deref().unwrap_or(code))
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.code.parts().1
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        let header: Option<(HeaderName, HeaderValue)> = match self.code {
+            Code::IdempotencyKeyInFlight => Some((RETRY_AFTER, RETRY_IN_FLIGHT)),
+            Code::Unavailable => Some((RETRY_AFTER, RETRY_UNAVAILABLE)),
+            Code::Unauthorised => Some((WWW_AUTHENTICATE, BEARER)),
+            _ => None,
+        };
+        if let Some(header) = header {
+            response.insert_header(header);
+        }
+        response.content_type(CONTENT_TYPE).json(self.problem())
+    }
+}
+
+impl From<AppError> for ApiError {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Invalid(detail) | AppError::Refused(detail) => Self::with_detail(Code::InvalidRequest, detail),
+            AppError::Store(error) => error.into(),
+            AppError::Embedded(error) => unavailable(&error),
+            error @ AppError::Io { .. } => internal(&error),
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound(what) => Self::with_detail(Code::NotFound, format!("there is no {what}")),
+            StoreError::Unreachable(_) | StoreError::Contention(_) => unavailable(&error),
+            StoreError::Refused(_) | StoreError::Corrupt(_) | StoreError::Migration(_) | StoreError::Database(_) => {
+                internal(&error)
+            }
+        }
+    }
+}
+
+impl From<actix_web::error::BlockingError> for ApiError {
+    fn from(error: actix_web::error::BlockingError) -> Self {
+        internal(&error)
+    }
+}
+
+fn unavailable(error: &dyn std::error::Error) -> ApiError {
+    tracing::error!(%error, "the database is not available");
+    ApiError::new(Code::Unavailable)
+}
+
+fn internal(error: &dyn std::error::Error) -> ApiError {
+    tracing::error!(%error, "a request failed");
+    ApiError::new(Code::Internal)
+}

@@ -1,0 +1,170 @@
+//! Sending mail: over SMTP when it is configured, else into a folder of `.eml` files that a development page shows.
+
+use std::path::{Path, PathBuf};
+
+use lettre::message::header::ContentType;
+use lettre::message::{Mailbox, MultiPart, SinglePart};
+use lettre::transport::file::FileTransport;
+use lettre::transport::smtp::SmtpTransport;
+use lettre::{Message, Transport};
+
+use crate::error::{AppError, AppResult};
+use crate::settings::Settings;
+
+/// The folder of `.eml` files within the data folder.
+pub const FOLDER: &str = "mail";
+/// How long the mail server may take for one command.
+const SMTP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// A way to send mail.
+pub enum Mailer {
+    /// To a mail server.
+    Smtp(Box<SmtpTransport>),
+    /// Into a folder.
+    Folder(PathBuf, FileTransport),
+}
+
+/// Why a mail did not go.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// Trying again may help.
+    #[error("{0}")]
+    Transient(String),
+    /// Trying again does not help.
+    #[error("{0}")]
+    Permanent(String),
+}
+
+impl Mailer {
+    /// The mailer of the settings; a folder of mail is refused in production.
+    pub fn new(settings: &Settings) -> AppResult<Self> {
+        if let Some(url) = &settings.smtp_url {
+            let transport = SmtpTransport::from_url(url)
+                .map_err(|error| AppError::Invalid(format!("REDRESS_SMTP_URL: {error}")))?
+                .timeout(Some(SMTP_TIMEOUT))
+                .build();
+            return Ok(Self::Smtp(Box::new(transport)));
+        }
+        if settings.production {
+            return Err(AppError::Refused(
+                "in production mail must go somewhere: set REDRESS_SMTP_URL, such as smtps://user:password@host".into(),
+            ));
+        }
+        let folder = folder(settings);
+        std::fs::create_dir_all(&folder).map_err(AppError::io(format!("creating {}", folder.display())))?;
+        let transport = FileTransport::new(&folder);
+        Ok(Self::Folder(folder, transport))
+    }
+
+    /// Where mail goes, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Smtp(_) => "an SMTP server".to_owned(),
+            Self::Folder(folder, _) => folder.display().to_string(),
+        }
+    }
+
+    /// Sends one message.
+    pub fn send(&self, message: &Message) -> Result<(), MailError> {
+        match self {
+            Self::Smtp(transport) => transport.send(message).map(drop).map_err(|error| {
+                let text = one_line(&error);
+                if error.is_permanent() { MailError::Permanent(text) } else { MailError::Transient(text) }
+            }),
+            Self::Folder(_, transport) => {
+                transport.send(message).map(drop).map_err(|error| MailError::Transient(one_line(&error)))
+            }
+        }
+    }
+}
+
+/// The folder that mail goes into without an SMTP server.
+#[must_use]
+pub fn folder(settings: &Settings) -> PathBuf {
+    settings.data_dir.join(FOLDER)
+}
+
+/// A message in both forms.
+pub struct Letter<'a> {
+    /// From whom.
+    pub from: &'a str,
+    /// To whom.
+    pub to: &'a str,
+    /// The id that stays the same on a retry, without brackets.
+    pub message_id: String,
+    /// The subject.
+    pub subject: String,
+    /// The plain text.
+    pub text: String,
+    /// The same as HTML.
+    pub html: String,
+}
+
+impl Letter<'_> {
+    /// The message as it is sent.
+    pub fn build(self) -> Result<Message, MailError> {
+        let mailbox = |text: &str| {
+            text.parse::<Mailbox>().map_err(|error| MailError::Permanent(format!("an address cannot be used: {error}")))
+        };
+        Message::builder()
+            .from(mailbox(self.from)?)
+            .to(mailbox(self.to)?)
+            .message_id(Some(format!("<{}>", self.message_id)))
+            .subject(self.subject)
+            .multipart(
+                MultiPart::alternative()
+                    .singlepart(SinglePart::builder().header(ContentType::TEXT_PLAIN).body(self.text))
+                    .singlepart(SinglePart::builder().header(ContentType::TEXT_HTML).body(self.html)),
+            )
+            .map_err(|error| MailError::Permanent(error.to_string()))
+    }
+}
+
+fn one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(500).collect()
+}
+
+/// A mail in the folder, for the development page.
+#[derive(Debug, Clone)]
+pub struct StoredMail {
+    /// The file's name without `.eml`.
+    pub id: String,
+    /// The message, raw.
+    pub raw: Vec<u8>,
+}
+
+/// The newest mails of the folder, at most `limit`.
+pub fn newest(folder: &Path, limit: usize) -> AppResult<Vec<StoredMail>> {
+    let reading = || format!("reading {}", folder.display());
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(AppError::io(reading())(error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(AppError::io(reading()))?.path();
+        if path.extension().is_some_and(|extension| extension == "eml") {
+            let modified = std::fs::metadata(&path).and_then(|m| m.modified()).map_err(AppError::io(reading()))?;
+            files.push((modified, path));
+        }
+    }
+    files.sort_by(|a, b| b.cmp(a));
+    files.truncate(limit);
+    files
+        .into_iter()
+        .map(|(_, path)| {
+            let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            let raw = std::fs::read(&path).map_err(AppError::io(reading()))?;
+            Ok(StoredMail { id, raw })
+        })
+        .collect()
+}

@@ -1,0 +1,86 @@
+//! Budgets: one person authorises an amount, another approves it, and only then it can be issued.
+
+use redress_domain::id::{IncidentId, ServiceId};
+use redress_domain::{Amount, Asset, AssetCode};
+use redress_store::{StoreError, audit, incidents, ledger};
+use rust_decimal::Decimal;
+
+use super::staff;
+use crate::app::{Actor, App};
+use crate::cli::Role;
+use crate::error::{AppError, AppResult};
+
+/// What a budget command speaks of.
+#[derive(Debug, Clone)]
+pub struct BudgetOrder {
+    /// The incident.
+    pub incident: IncidentId,
+    /// The service.
+    pub service: ServiceId,
+    /// The asset.
+    pub asset: AssetCode,
+    /// How much, in the asset's unit.
+    pub amount: Decimal,
+}
+
+impl BudgetOrder {
+    /// Reads the flags of the command line; the error names the flag.
+    pub fn parse(incident: &str, service: &str, asset: &str, amount: &str) -> AppResult<Self> {
+        let invalid = |flag: &str, error: String| AppError::Invalid(format!("--{flag}: {error}"));
+        Ok(Self {
+            incident: IncidentId::parse(incident).map_err(|e| invalid("incident", e.to_string()))?,
+            service: ServiceId::parse(service).map_err(|e| invalid("service", e.to_string()))?,
+            asset: AssetCode::parse(asset).map_err(|e| invalid("asset", e.to_string()))?,
+            amount: Decimal::from_str_exact(&amount.replace('_', ""))
+                .map_err(|_| invalid("amount", format!("{amount:?} is no exact number")))?,
+        })
+    }
+}
+
+/// Asks for an amount, or approves what another person asked for. Returns the number of the request.
+pub fn order(app: &App, order: &BudgetOrder, by: &str, actor: &Actor, approve: bool) -> AppResult<i64> {
+    app.store.transaction(|connection| {
+        staff::require(connection, by, &[Role::Finance, Role::Administrator])?;
+        let found = incidents::find(connection, &order.incident)?;
+        let service_key = found.service_key(&order.service)?;
+        // A policy may have given the asset a scale of its own; then that one counts.
+        let known = ledger::assets(connection)?.into_iter().find(|asset| asset.code == order.asset.as_str());
+        let scale = match &known {
+            Some(asset) => u8::try_from(asset.scale).map_err(StoreError::corrupt)?,
+            None => order.asset.default_scale(),
+        };
+        let asset = Asset::with_scale(order.asset.clone(), scale).map_err(|e| AppError::Invalid(e.to_string()))?;
+        let amount = Amount::from_decimal(order.amount, scale)
+            .map_err(|error| AppError::Invalid(format!("--amount: {error}")))?
+            .minor();
+        if amount <= 0 {
+            return Err(AppError::Invalid("--amount must be more than 0".into()));
+        }
+        let asset_key = ledger::ensure_asset(connection, &asset)?;
+        let budget = ledger::ensure_budget(
+            connection,
+            (found.key, &order.incident),
+            (service_key, &order.service),
+            (asset_key, &order.asset),
+        )?;
+        let action = if approve { "budget.approve" } else { "budget.authorise" };
+        let entry = actor.entry(
+            action,
+            format!("budget {}/{}/{}", order.incident, order.service, order.asset),
+            serde_json::json!({ "amount": order.amount.to_string() }),
+        );
+        let request = if approve {
+            ledger::approve_budget(connection, &budget, amount, by, entry.at).map_err(|error| match error {
+                StoreError::NotFound(_) => AppError::Refused(format!(
+                    "nobody has authorised {} {} for {} in {}: redress budget authorise … first",
+                    order.amount, order.asset, order.service, order.incident
+                )),
+                other => other.into(),
+            })?
+        } else {
+            ledger::request_budget(connection, budget.key, amount, by, entry.at)?
+        };
+        audit::append(connection, &[entry])?;
+        Ok(request)
+    })
+}

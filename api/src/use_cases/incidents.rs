@@ -1,0 +1,42 @@
+//! Loading an incident from its file.
+
+use std::path::Path;
+
+use redress_domain::incident_file;
+use redress_store::incidents;
+use sha2::{Digest, Sha256};
+
+use crate::app::{Actor, App};
+use crate::error::{AppError, AppResult};
+
+/// What loading did.
+#[derive(Debug, serde::Serialize)]
+pub struct Loaded {
+    /// The incident.
+    pub incident: String,
+    /// How many services it hit.
+    pub services: usize,
+    /// False when the same file was loaded before.
+    pub changed: bool,
+}
+
+/// Loads an incident; the same file again changes nothing, a file with a mistake changes nothing.
+pub fn load(app: &App, file: &Path, actor: &Actor) -> AppResult<Loaded> {
+    let source = std::fs::read_to_string(file).map_err(AppError::io(format!("reading {}", file.display())))?;
+    let incident = incident_file::parse(&source, &file.display().to_string())
+        .map_err(|error| AppError::Invalid(error.to_string()))?;
+    let hash = hex::encode(Sha256::digest(&source));
+    let changed = app.store.transaction(|connection| -> AppResult<bool> {
+        let entry = actor.entry(
+            "incident.load",
+            format!("incident {}", incident.id),
+            serde_json::json!({ "hash": hash, "services": incident.services.len() }),
+        );
+        let changed = incidents::save(connection, &incident, &hash, entry.at)?;
+        if changed {
+            redress_store::audit::append(connection, &[entry])?;
+        }
+        Ok(changed)
+    })?;
+    Ok(Loaded { incident: incident.id.to_string(), services: incident.services.len(), changed })
+}

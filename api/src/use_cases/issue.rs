@@ -1,0 +1,440 @@
+//! The batch job: what the policies grant and was not credited yet is credited, chunk by chunk, exactly once.
+//!
+//! A run is cut into ranges of customers. A worker takes a range nobody works on, loads what is known of its customers,
+//! decides by pure functions, and writes transfers, totals, claims, notices and the chunk's own mark in one
+//! transaction. Whatever dies, a chunk is done or it never happened; and a credit's id follows from what it is for, so
+//! that even a chunk done twice could not credit twice.
+
+mod chunk;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::Utc;
+use redress_domain::id::{IncidentId, PolicyId, ServiceId};
+use redress_domain::policy::IncidentView;
+use redress_domain::{Amount, AssetCode};
+use redress_store::incidents::{self, StoredIncident};
+use redress_store::ledger::{self, BudgetRow};
+use redress_store::runs::{self, RunRow};
+use redress_store::{Connection, StoreError, audit, policies};
+use serde::{Deserialize, Serialize};
+
+use crate::app::{Actor, App};
+use crate::error::{AppError, AppResult};
+use crate::policy_cache::ActivePolicy;
+
+/// How many holdings and claims a chunk has, about: small enough to be lost without regret, large enough for COPY.
+const CHUNK_SIZE: i64 = 5_000;
+/// How long to wait for chunks that other workers hold before looking again.
+const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
+
+/// How often a chunk that met another transaction is tried again.
+const MAX_TRIES: u32 = 5;
+
+/// What to issue.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The incident.
+    pub incident: IncidentId,
+    /// Only these policies; all when empty.
+    pub policies: BTreeSet<PolicyId>,
+    /// How many workers share the job.
+    pub workers: usize,
+}
+
+impl Order {
+    fn scope(&self) -> serde_json::Value {
+        if self.policies.is_empty() { serde_json::Value::Null } else { serde_json::json!(self.policies) }
+    }
+}
+
+/// Somebody who wants to see how far the job is.
+pub trait Watcher: Sync {
+    /// The job has so many chunks, and so many are done.
+    fn begin(&self, chunks: u64, done: u64);
+    /// One more chunk is done; so many credits are issued by this execution.
+    fn advance(&self, credits: u64);
+}
+
+/// What one policy came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyTally {
+    /// Subjects that are granted something.
+    pub granted: u64,
+    /// Subjects that get nothing, by the rule that says so.
+    pub declined: BTreeMap<String, u64>,
+    /// Subjects that a person has to look at.
+    pub review: u64,
+    /// Subjects that could not be assessed.
+    pub failed: u64,
+    /// Customers who are granted something.
+    pub customers: u64,
+}
+
+/// What was or would be credited of an asset at a service under a policy.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreditTally {
+    /// How many credits.
+    pub credits: u64,
+    /// Minor units.
+    pub minor: i64,
+}
+
+impl CreditTally {
+    fn add(&mut self, asset: &str, other: &Self) -> AppResult<()> {
+        self.credits += other.credits;
+        self.minor = self
+            .minor
+            .checked_add(other.minor)
+            .ok_or_else(|| StoreError::corrupt(format!("the total of {asset} is beyond what can be stored")))?;
+        Ok(())
+    }
+}
+
+/// The figures of a chunk, a run or a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// How many credits.
+    pub credits: u64,
+    /// Subjects set aside, each with its reason.
+    pub exceptions: u64,
+    /// By policy.
+    pub policies: BTreeMap<String, PolicyTally>,
+    /// By policy and asset.
+    pub assets: BTreeMap<String, BTreeMap<String, CreditTally>>,
+}
+
+impl Tally {
+    /// Counts a credit.
+    fn credit(&mut self, policy: &PolicyId, asset: &AssetCode, amount: Amount) -> AppResult<()> {
+        self.credits += 1;
+        let part = CreditTally { credits: 1, minor: amount.minor() };
+        self.assets.entry(policy.to_string()).or_default().entry(asset.to_string()).or_default().add(asset.as_str(), &part)
+    }
+
+    fn add(&mut self, other: &Self) -> AppResult<()> {
+        self.credits += other.credits;
+        self.exceptions += other.exceptions;
+        for (policy, theirs) in &other.policies {
+            let ours = self.policies.entry(policy.clone()).or_default();
+            ours.granted += theirs.granted;
+            ours.review += theirs.review;
+            ours.failed += theirs.failed;
+            ours.customers += theirs.customers;
+            for (rule, count) in &theirs.declined {
+                *ours.declined.entry(rule.clone()).or_default() += count;
+            }
+        }
+        for (policy, assets) in &other.assets {
+            for (asset, theirs) in assets {
+                self.assets.entry(policy.clone()).or_default().entry(asset.clone()).or_default().add(asset, theirs)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an execution did, or would do.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// The run; none for a plan.
+    pub run: Option<i64>,
+    /// Whether an earlier execution was gone on with.
+    pub resumed: bool,
+    /// Credits issued by this execution.
+    pub issued: u64,
+    /// Why it stopped before the end, if it did.
+    pub stopped: Option<String>,
+    /// The figures of this execution.
+    pub tally: Tally,
+    /// The budgets it draws on.
+    pub budgets: Vec<BudgetState>,
+}
+
+/// How a budget stands against what is or would be issued.
+#[derive(Debug, Clone, Serialize)]
+pub struct BudgetState {
+    /// The service.
+    pub service: String,
+    /// The asset.
+    pub asset: String,
+    /// Its minor digits.
+    pub scale: i16,
+    /// Minor units that this execution issued or would issue.
+    pub needed: i64,
+    /// Minor units approved and not issued.
+    pub left: i64,
+}
+
+/// What is the same for all chunks of an execution.
+struct Context<'a> {
+    app: &'a App,
+    incident: StoredIncident,
+    policies: HashMap<i32, Vec<ActivePolicy>>,
+    /// The policy's name of every version ever published: what earlier versions credited counts.
+    names: HashMap<i32, PolicyId>,
+    /// The incident as the policies of each service see it, by the service's key.
+    views: HashMap<i32, (ServiceId, IncidentView)>,
+    accounts: Accounts,
+    actor: Actor,
+}
+
+/// The keys that a credit's row is made of.
+#[derive(Default)]
+struct Accounts {
+    budgets: HashMap<(i32, AssetCode), BudgetRow>,
+    owed: HashMap<AssetCode, i32>,
+    assets: HashMap<i32, (AssetCode, i16)>,
+}
+
+impl Accounts {
+    fn load(connection: &mut Connection, incident_key: i32) -> AppResult<Self> {
+        let mut accounts = Self::default();
+        for asset in ledger::assets(connection)? {
+            let code = AssetCode::parse(&asset.code).map_err(StoreError::corrupt)?;
+            accounts.assets.insert(asset.key, (code, asset.scale));
+        }
+        for budget in ledger::budgets(connection, incident_key)? {
+            let Some((code, _)) = accounts.assets.get(&budget.asset_key) else {
+                return Err(StoreError::corrupt(format!("budget {} has no asset", budget.key)).into());
+            };
+            if !accounts.owed.contains_key(code) {
+                accounts.owed.insert(code.clone(), ledger::owed_account_key(connection, code)?);
+            }
+            accounts.budgets.insert((budget.service_key, code.clone()), budget);
+        }
+        Ok(accounts)
+    }
+}
+
+impl<'a> Context<'a> {
+    fn load(app: &'a App, order: &Order, actor: &Actor) -> AppResult<Self> {
+        let mut connection = app.store.connection()?;
+        let incident = incidents::find(&mut connection, &order.incident)?;
+        let mut active: HashMap<i32, Vec<ActivePolicy>> = HashMap::new();
+        let mut found = BTreeSet::new();
+        for version in policies::in_force(&mut connection, incident.key)? {
+            let compiled = app.policies.compile(&version)?;
+            let name = compiled.policy.id().clone();
+            if order.policies.is_empty() || order.policies.contains(&name) {
+                active.entry(version.service_key).or_default().push(compiled);
+            }
+            found.insert(name);
+        }
+        if let Some(missing) = order.policies.iter().find(|name| !found.contains(*name)) {
+            return Err(AppError::Refused(format!(
+                "no version of policy {missing} is in force for incident {}: redress policy publish, then approve",
+                order.incident
+            )));
+        }
+        let names = policies::version_names(&mut connection)?
+            .into_iter()
+            .map(|version| Ok((version.key, PolicyId::parse(&version.policy).map_err(StoreError::corrupt)?)))
+            .collect::<AppResult<_>>()?;
+        let accounts = Accounts::load(&mut connection, incident.key)?;
+        let views = incident
+            .service_keys
+            .iter()
+            .map(|(id, key)| (*key, (id.clone(), IncidentView::new(&incident.incident, id))))
+            .collect();
+        Ok(Self { app, incident, policies: active, names, views, accounts, actor: actor.clone() })
+    }
+
+    /// The budgets that a tally draws on.
+    fn budget_states(&self, connection: &mut Connection, tally: &Tally) -> AppResult<Vec<BudgetState>> {
+        let mut needed: BTreeMap<(i32, AssetCode), i64> = BTreeMap::new();
+        for active in self.policies.values().flatten() {
+            for (asset, sum) in tally.assets.get(active.policy.id().as_str()).into_iter().flatten() {
+                let code = AssetCode::parse(asset).map_err(StoreError::corrupt)?;
+                *needed.entry((active.service_key, code)).or_default() += sum.minor;
+            }
+        }
+        let budgets = Accounts::load(connection, self.incident.key)?.budgets;
+        let mut states = Vec::with_capacity(needed.len());
+        for ((service_key, code), needed) in needed {
+            let left = budgets.get(&(service_key, code.clone())).map_or(0, |row| row.approved - row.spent);
+            states.push(BudgetState {
+                service: self.incident.service_name(service_key),
+                scale: self.scale_of(&code),
+                asset: code.to_string(),
+                needed,
+                left,
+            });
+        }
+        states.sort_by(|a, b| (&a.service, &a.asset).cmp(&(&b.service, &b.asset)));
+        Ok(states)
+    }
+
+    /// The scale of an asset: the stored one, else what the policies say.
+    fn scale_of(&self, code: &AssetCode) -> i16 {
+        let stored = self.accounts.assets.values().find(|(known, _)| known == code).map(|(_, scale)| *scale);
+        stored.unwrap_or_else(|| {
+            let declared = self.policies.values().flatten().find_map(|active| active.policy.asset(code));
+            i16::from(declared.map_or(code.default_scale(), |asset| asset.scale()))
+        })
+    }
+}
+
+/// Says what would be issued: the same path as a run, without the writes.
+pub fn plan(app: &App, order: &Order, watcher: &dyn Watcher) -> AppResult<Report> {
+    let context = Context::load(app, order, &Actor::at_command_line(None))?;
+    app.store.with(|connection| {
+        let ranges = runs::ranges(connection, context.incident.key, CHUNK_SIZE)?;
+        watcher.begin(u64::try_from(ranges.len()).unwrap_or(0), 0);
+        let mut tally = Tally::default();
+        for chunk in ranges {
+            tally.add(&chunk::plan(&context, connection, &chunk)?.tally)?;
+            watcher.advance(tally.credits);
+        }
+        let budgets = context.budget_states(connection, &tally)?;
+        Ok(Report { run: None, resumed: false, issued: 0, stopped: None, tally, budgets })
+    })
+}
+
+/// Issues what is owed. An open run of the same scope is gone on with; when nothing is owed, 0 are issued.
+pub fn run(app: &App, order: &Order, actor: &Actor, watcher: &dyn Watcher) -> AppResult<Report> {
+    if let Some(name) = (actor.name != "system").then_some(&actor.name) {
+        use crate::cli::Role;
+        app.store.with(|connection| super::staff::require(connection, name, &[Role::Finance, Role::Administrator]))?;
+    }
+    let context = Context::load(app, order, actor)?;
+    let (run, resumed) = open(&context, order)?;
+    let (done, all) = app.store.with(|connection| runs::tallies(connection, run.id))?;
+    watcher.begin(u64::try_from(all).unwrap_or(0), u64::try_from(done.len()).unwrap_or(0));
+    let work = Work {
+        context: &context,
+        run: run.id,
+        watcher,
+        stop: AtomicBool::new(false),
+        issued: AtomicU64::new(0),
+        tally: Mutex::default(),
+    };
+    let outcomes: Vec<AppResult<()>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..order.workers.max(1)).map(|_| scope.spawn(|| work.until_done())).collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread.join().unwrap_or_else(|_| Err(AppError::Refused("a worker of the batch job panicked".into())))
+            })
+            .collect()
+    });
+    let failure = outcomes.into_iter().find_map(Result::err);
+    let tally = work.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let stopped = close(&context, run.id, &tally, failure)?;
+    let budgets = app.store.with(|connection| context.budget_states(connection, &tally))?;
+    Ok(Report { run: Some(run.id), resumed, issued: tally.credits, stopped, tally, budgets })
+}
+
+/// Opens a run, or finds the one that is open.
+fn open(context: &Context<'_>, order: &Order) -> AppResult<(RunRow, bool)> {
+    context.app.store.transaction(|connection| {
+        let scope = order.scope();
+        let at = Utc::now();
+        match runs::find_open(connection, context.incident.key)? {
+            Some(run) if run.scope != scope => Err(AppError::Refused(format!(
+                "run {} of incident {} is open for {}; finish it first with the same --policy flags",
+                run.id,
+                order.incident,
+                if run.scope.is_null() { "all policies".to_owned() } else { run.scope.to_string() }
+            ))),
+            Some(run) => {
+                runs::set_state(connection, run.id, "running", None, at)?;
+                Ok((run, true))
+            }
+            None => {
+                let ranges = runs::ranges(connection, context.incident.key, CHUNK_SIZE)?;
+                let run = runs::open(connection, context.incident.key, &scope, &context.actor.name, at, &ranges)?;
+                let detail = serde_json::json!({ "scope": scope });
+                let entry = context.actor.entry("run.open", format!("run {}", run.id), detail);
+                audit::append(connection, &[entry])?;
+                Ok((run, false))
+            }
+        }
+    })
+}
+
+/// Ends an execution: done when no chunk is left, else stopped, with the reason that a person reads.
+fn close(
+    context: &Context<'_>,
+    run_id: i64,
+    tally: &Tally,
+    failure: Option<AppError>,
+) -> AppResult<Option<String>> {
+    let stopped = match failure {
+        None => None,
+        // A budget that is used up is an orderly stop; everything else is an error of this command.
+        Some(AppError::Refused(reason)) => Some(reason),
+        Some(error) => return Err(error),
+    };
+    context.app.store.transaction(|connection| {
+        let at = Utc::now();
+        let (state, action) = match &stopped {
+            Some(_) => ("stopped", "run.stop"),
+            None => ("done", "run.done"),
+        };
+        if runs::set_state(connection, run_id, state, stopped.as_deref(), at)? {
+            let detail = serde_json::json!({ "credits": tally.credits, "exceptions": tally.exceptions });
+            audit::append(connection, &[context.actor.entry(action, format!("run {run_id}"), detail)])?;
+        }
+        Ok(stopped)
+    })
+}
+
+/// Whether an error says that another transaction was quicker: planned again, the chunk sees what that one did. A
+/// credit that is there already is such a case, when two policies' runs or a decision meet at one subject.
+fn met_another(error: &StoreError) -> bool {
+    matches!(error, StoreError::Contention(_)) || error.constraint() == Some("transfer_pkey")
+}
+
+/// What the workers of one execution share.
+struct Work<'a> {
+    context: &'a Context<'a>,
+    run: i64,
+    watcher: &'a dyn Watcher,
+    stop: AtomicBool,
+    issued: AtomicU64,
+    tally: Mutex<Tally>,
+}
+
+impl Work<'_> {
+    /// Works until no chunk is left, whoever did them, or until somebody has to stop.
+    fn until_done(&self) -> AppResult<()> {
+        let mut tries = 0;
+        while !self.stop.load(Ordering::Relaxed) {
+            match self.next_chunk() {
+                Ok(Some(part)) => {
+                    tries = 0;
+                    let issued = self.issued.fetch_add(part.credits, Ordering::Relaxed) + part.credits;
+                    self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&part)?;
+                    self.watcher.advance(issued);
+                }
+                Ok(None) if self.chunks_left()? == 0 => return Ok(()),
+                Ok(None) => std::thread::sleep(WAIT_FOR_OTHERS),
+                Err(AppError::Store(error)) if met_another(&error) && tries < MAX_TRIES => tries += 1,
+                Err(error) => {
+                    self.stop.store(true, Ordering::Relaxed);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does one chunk whole; none when no other is free.
+    fn next_chunk(&self) -> AppResult<Option<Tally>> {
+        self.context.app.store.transaction(|connection| {
+            let Some(chunk) = runs::take_chunk(connection, self.run)? else { return Ok(None) };
+            let planned = chunk::plan(self.context, connection, &chunk)?;
+            chunk::commit(self.context, connection, self.run, chunk.seq, &planned)?;
+            Ok(Some(planned.tally))
+        })
+    }
+
+    fn chunks_left(&self) -> AppResult<i64> {
+        Ok(self.context.app.store.with(|connection| runs::chunks_left(connection, self.run))?)
+    }
+}

@@ -1,0 +1,11 @@
+//! What Redress does, as plain functions that the API, the pages and the command line share.
+
+pub mod budgets;
+pub mod claims;
+pub mod incidents;
+pub mod issue;
+pub mod notices;
+pub mod policies;
+pub mod reports;
+pub mod rosters;
+pub mod staff;
