@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use redress_store::embedded::{Embedded, EmbeddedError, Options, Role};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// Longer than anything here should take; a test that waits so long fails.
 const BOUND: Duration = Duration::from_secs(30);
@@ -133,7 +134,7 @@ fn is_alive(pid: i32) -> bool {
 }
 
 fn kill_hard(pid: i32) {
-    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     wait_until(|| !is_alive(pid));
 }
 
@@ -285,8 +286,7 @@ fn ctrl_c_in_the_terminal_does_not_reach_the_server() {
     command.process_group(0);
     let mut helper = Helper::spawn(command, folder.path());
     let url = helper.expect("ready").unwrap();
-    let group = format!("-{}", helper.process.id());
-    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    kill_process_group(Pid::from_child(&helper.process), Signal::INT).unwrap();
     helper.process.wait().unwrap();
     std::thread::sleep(Duration::from_millis(200)); // a server that got the signal too would be gone by now
     assert_eq!(query(&url, "SELECT 1::bigint AS n"), Ok(1));
