@@ -24,6 +24,7 @@ use std::time::Duration;
 use super::account::Account;
 use super::error::EmbeddedError;
 use super::lock::Lock;
+use super::log::Log;
 use super::url::SOCKET_NAME;
 
 /// The longest path of a socket: 107 bytes on Linux, 103 on macOS. The shorter holds everywhere.
@@ -88,6 +89,13 @@ impl Place {
 
     pub(super) fn log(&self) -> PathBuf {
         self.control.join("server.log")
+    }
+
+    /// The server's log, to be written by a program that is about to start.
+    pub(super) fn open_log(&self) -> Result<Log, EmbeddedError> {
+        let log = Log::open(&self.log())?;
+        self.owner.give(&self.log())?;
+        Ok(log)
     }
 
     pub(super) fn start_lock(&self, bound: Duration) -> Result<Lock, EmbeddedError> {
