@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
 use redress_store::embedded::{Embedded, EmbeddedError, Options, Role};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// Longer than anything here should take; a test that waits so long fails.
 const BOUND: Duration = Duration::from_secs(30);
@@ -133,7 +134,7 @@ fn is_alive(pid: i32) -> bool {
 }
 
 fn kill_hard(pid: i32) {
-    assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
     wait_until(|| !is_alive(pid));
 }
 
@@ -274,8 +275,24 @@ fn the_server_of_a_killed_process_is_adopted_and_stopped_by_the_next() {
     let server = Embedded::start(folder.path(), &options()).unwrap();
     assert_eq!(server.url(), url);
     let pid = server.pid().unwrap();
+    server.keep_running();
+    let server = Embedded::start(folder.path(), &options()).unwrap();
+    assert_eq!(server.pid(), Some(pid), "a server that was to be kept is gone");
     assert!(server.stop().unwrap());
     wait_until(|| !is_alive(pid));
+}
+
+#[test]
+fn a_data_folder_may_be_moved_even_below_a_running_server() {
+    let folder = folder();
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    let server = Embedded::start(&old, &options()).unwrap();
+    execute(server.url(), "CREATE TABLE kept AS SELECT 42::bigint AS n");
+    server.keep_running();
+    fs::rename(&old, &new).unwrap();
+    let server = Embedded::start(&new, &options()).unwrap();
+    assert_eq!(query(server.url(), "SELECT n FROM kept"), Ok(42));
+    assert!(server.database_folder().starts_with(new.canonicalize().unwrap()));
 }
 
 #[test]
@@ -285,8 +302,7 @@ fn ctrl_c_in_the_terminal_does_not_reach_the_server() {
     command.process_group(0);
     let mut helper = Helper::spawn(command, folder.path());
     let url = helper.expect("ready").unwrap();
-    let group = format!("-{}", helper.process.id());
-    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    kill_process_group(Pid::from_child(&helper.process), Signal::INT).unwrap();
     helper.process.wait().unwrap();
     std::thread::sleep(Duration::from_millis(200)); // a server that got the signal too would be gone by now
     assert_eq!(query(&url, "SELECT 1::bigint AS n"), Ok(1));
@@ -335,6 +351,7 @@ fn a_long_or_odd_path_gets_a_short_private_socket() {
     fs::remove_dir_all(&recorded).unwrap();
     fs::create_dir(&recorded).unwrap();
     fs::set_permissions(&recorded, fs::Permissions::from_mode(0o777)).unwrap();
+    std::os::unix::fs::chown(&recorded, Some(found.uid()), Some(found.gid())).unwrap();
     let server = Embedded::start(&data_dir, &options()).unwrap();
     assert!(!server.url().contains(recorded.to_str().unwrap()), "trusted a folder that is open to all");
     let second = PathBuf::from(fs::read_to_string(data_dir.join("postgres/socket.path")).unwrap());
@@ -408,6 +425,8 @@ fn a_normal_user_runs_the_server_as_himself_and_root_may_join_him() {
     let data_dir = folder.path().join("his");
     fs::create_dir(&data_dir).unwrap();
     std::os::unix::fs::chown(&data_dir, Some(NOBODY), Some(NOBODY)).unwrap();
+    // Even if root comes first, whose name initdb and the server then do not take.
+    drop(Embedded::start(&data_dir, &options()).unwrap());
     let mut his = helper_as_nobody(folder.path(), &data_dir);
     let url = his.expect("ready").unwrap();
     assert_eq!(fs::metadata(data_dir.join("postgres/data")).unwrap().uid(), NOBODY);

@@ -82,10 +82,12 @@ impl Account {
 
     /// Whether this account can really write in a folder of its own below `parent`. Only trying tells: permissions of
     /// all folders above count, and some file systems know no owners.
-    pub(super) fn can_use(self, parent: &Path, private: &Path) -> bool {
+    pub(super) fn can_use(self, parent: &Path) -> bool {
         if self == Self::Same {
             return true;
         }
+        let private = &parent.join(".probe");
+        let _ = fs::remove_dir_all(private); // of a process that was killed while it tried
         let tried = super::place::make_folder(private, 0o700).and_then(|()| self.give(private)).is_ok() && {
             let mut shell = self.command(Path::new("/bin/sh"));
             shell.args(["-c", "cd -- \"$0\" && : >probe && rm probe"]).arg(private);

@@ -42,7 +42,7 @@ pub(super) fn open_or_create(place: &Place, options: &Options) -> Result<Binarie
 }
 
 fn run_initdb(place: &Place, options: &Options, binaries: &Binaries, folder: &Path) -> Result<(), EmbeddedError> {
-    let log = Log::open(&place.log())?;
+    let log = place.open_log()?;
     let program = binaries.initdb();
     let mut command = place.account.command(&program);
     // One encoding and byte order on every machine, and pages that betray a failing disk.

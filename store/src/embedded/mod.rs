@@ -104,8 +104,7 @@ impl Embedded {
             return Ok(false); // another process was faster
         }
         tracing::warn!(data = %self.place.data().display(), "the private PostgreSQL has ended; starting it again");
-        let socket_folder = self.place.socket_folder()?;
-        debug_assert_eq!(socket_folder, self.socket_folder, "the socket's folder is recorded");
+        self.place.socket_folder()?; // it is recorded, so it is the same, but it may have been cleaned away
         self.bring_up_at(&self.socket_folder).map(|_| true)
     }
 
@@ -151,6 +150,11 @@ impl Embedded {
         self.leave()
     }
 
+    /// Leaves the server running for the next start to adopt, as between the processes of one test run.
+    pub fn keep_running(mut self) {
+        self.users = None;
+    }
+
     fn leave(&mut self) -> Result<bool, EmbeddedError> {
         let Some(users) = self.users.take() else { return Ok(false) };
         // Whoever starts or joins does so under this lock: if we are alone now, we are alone until we let it go.
@@ -168,8 +172,9 @@ impl Embedded {
     }
 
     fn bring_up(&mut self) -> Result<PgConnection, EmbeddedError> {
-        // A running server knows best where its socket is.
-        if let Some(folder) = Server::find(&self.place.data()).and_then(|server| server.socket_folder) {
+        // A running server knows best where its socket is, unless it was moved or removed.
+        let running = Server::find(&self.place.data()).and_then(|server| server.socket_folder);
+        if let Some(folder) = running.filter(|folder| folder.join(url::SOCKET_NAME).exists()) {
             self.socket_folder = folder;
         }
         self.bring_up_at(&self.socket_folder)
@@ -179,7 +184,7 @@ impl Embedded {
     fn bring_up_at(&self, socket_folder: &Path) -> Result<PgConnection, EmbeddedError> {
         let data = self.place.data();
         let deadline = Instant::now() + START_BOUND;
-        let mut log = Log::open(&self.place.log())?;
+        let mut log = self.place.open_log()?;
         if !self.has_living_child() {
             self.child().take(); // one that has served its time, not one that failed to start
         }
@@ -192,7 +197,7 @@ impl Embedded {
                 if self.child().take().is_some() && !said.contains(PREDECESSOR_LINGERS) {
                     return Err(EmbeddedError::Start { lines: said, log: log.path() });
                 }
-                log = Log::open(&self.place.log())?;
+                log = self.place.open_log()?;
                 *self.child() = Some(self.spawn(socket_folder, &log)?);
             }
             if let Some(server) = server.filter(|server| server.ready) {

@@ -24,6 +24,7 @@ use std::time::Duration;
 use super::account::Account;
 use super::error::EmbeddedError;
 use super::lock::Lock;
+use super::log::Log;
 use super::url::SOCKET_NAME;
 
 /// The longest path of a socket: 107 bytes on Linux, 103 on macOS. The shorter holds everywhere.
@@ -88,6 +89,13 @@ impl Place {
 
     pub(super) fn log(&self) -> PathBuf {
         self.control.join("server.log")
+    }
+
+    /// The server's log, to be written by a program that is about to start.
+    pub(super) fn open_log(&self) -> Result<Log, EmbeddedError> {
+        let log = Log::open(&self.log())?;
+        self.owner.give(&self.log())?;
+        Ok(log)
     }
 
     pub(super) fn start_lock(&self, bound: Duration) -> Result<Lock, EmbeddedError> {
@@ -184,8 +192,7 @@ impl Place {
     /// Keeps a new database in the data folder if the server's account can reach it there, else below the fallback
     /// (as for `./demo` in /root/redress, since /root is closed to all others). An existing one stays where it is.
     fn find_reachable_home(&mut self, data_dir: &Path, fallback_dir: &Path) -> Result<(), EmbeddedError> {
-        let probe = self.home.join(format!(".probe-{}", random_name()));
-        if self.account.can_use(&self.home, &probe) {
+        if self.account.can_use(&self.home) {
             return Ok(());
         }
         let unreachable = |folder: &Path| EmbeddedError::Unreachable {
@@ -198,7 +205,7 @@ impl Place {
         warn_of_orphans(data_dir, fallback_dir);
         let home = fallback_dir.join(format!("data-{}", random_name()));
         make_folders(fallback_dir, 0o755).and_then(|()| make_folder(&home, 0o711))?;
-        if !self.account.can_use(&home, &home.join(".probe")) {
+        if !self.account.can_use(&home) {
             let _ = fs::remove_dir(&home);
             return Err(unreachable(data_dir));
         }
@@ -277,7 +284,8 @@ fn make_folders(path: &Path, mode: u32) -> Result<(), EmbeddedError> {
 
 fn write_file(folder: &Path, name: &str, text: &str, owner: Account) -> Result<PathBuf, EmbeddedError> {
     let path = folder.join(name);
-    let draft = folder.join(format!(".{name}-{}", random_name()));
+    let draft = folder.join(format!(".{name}.new"));
+    let _ = fs::remove_file(&draft); // of a process that was killed while it wrote
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -1,6 +1,7 @@
 //! The server's configuration: right for one program on a laptop, and as durable as a production server.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 /// Where a database is kept that the server's account could not reach in the data folder. Only root needs it.
 const FALLBACK_DIR: &str = "/var/lib/redress";
@@ -46,7 +47,7 @@ impl Options {
         let Self { max_connections, shared_buffers_mb, max_wal_size_mb, .. } = self;
         let on_off = if self.fsync { "on" } else { "off" };
         let compression = if has_lz4 { "lz4" } else { "pglz" };
-        let shared_memory = if shared_memory_is_small() { "mmap" } else { "posix" };
+        let shared_memory = if shared_memory_is_unfit() { "mmap" } else { "posix" };
         format!(
             "# Written by Redress at each start of its private server; ALTER SYSTEM goes before it.
 
@@ -61,7 +62,7 @@ full_page_writes = {on_off}
 shared_buffers = {shared_buffers_mb}MB
 work_mem = 16MB
 maintenance_work_mem = 128MB
-# Where /dev/shm is as small as in a container, parallel queries would fail with \"no space left on device\".
+# Not posix where /dev/shm is as small as in a container: parallel queries would fail with \"no space left on device\".
 dynamic_shared_memory_type = {shared_memory}
 
 # Log. The batch job writes hundreds of megabytes in seconds: rare checkpoints, small page images.
@@ -101,6 +102,11 @@ local all         all      trust
 local replication postgres trust
 ";
 
-fn shared_memory_is_small() -> bool {
-    rustix::fs::statvfs("/dev/shm").map_or(true, |found| found.f_blocks * found.f_frsize < SHARED_MEMORY_BYTES)
+/// Whether Linux's shared memory is too small, or closed to the server's account, as in a bare chroot.
+fn shared_memory_is_unfit() -> bool {
+    const EVERYBODY_MAY_WRITE: u32 = 0o002;
+    let folder = Path::new("/dev/shm");
+    let is_open = std::fs::metadata(folder).is_ok_and(|found| found.mode() & EVERYBODY_MAY_WRITE != 0);
+    let bytes = rustix::fs::statvfs(folder).map_or(0, |found| found.f_blocks.saturating_mul(found.f_frsize));
+    cfg!(target_os = "linux") && !(is_open && bytes >= SHARED_MEMORY_BYTES)
 }
