@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use redress_domain::policy::Policy;
+use redress_domain::policy::{Basis, Policy};
 use redress_store::StoreError;
 use redress_store::policies::VersionInForce;
 
@@ -21,6 +21,14 @@ pub struct ActivePolicy {
     pub service_key: i32,
     /// The policy.
     pub policy: Arc<Policy>,
+}
+
+impl ActivePolicy {
+    /// Whether it applies to holdings, so that nobody has to claim.
+    #[must_use]
+    pub fn is_automatic(&self) -> bool {
+        self.policy.basis() == Basis::Automatic
+    }
 }
 
 /// The cache.

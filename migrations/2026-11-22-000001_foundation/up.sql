@@ -153,6 +153,7 @@ CREATE TABLE claim (
 CREATE INDEX claim_by_id ON claim (id);
 CREATE INDEX claim_by_reference ON claim (reference);
 CREATE INDEX claim_to_issue ON claim (incident_id, customer_id) WHERE state IN ('approved', 'partly_approved');
+CREATE INDEX claim_waiting ON claim (incident_id, service_id, id) WHERE state = 'pending_policy';
 
 -- What the claimant wrote of himself, sealed: destroyed on time without touching a figure.
 CREATE TABLE personal (
@@ -289,12 +290,14 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'redress_app') THEN
         CREATE ROLE redress_app NOLOGIN;
     END IF;
+    IF NOT pg_has_role('redress_app', 'MEMBER') THEN
+        GRANT redress_app TO CURRENT_USER;
+    END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN
     NULL; -- another database of this server was migrated at the same moment
 END
 $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO redress_app;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO redress_app;
-GRANT redress_app TO CURRENT_USER;
 REVOKE UPDATE, DELETE ON transfer, posting, posting_total, audit, policy_version, assessment FROM redress_app;
 GRANT UPDATE (approved_by, approved_at, retired_at) ON policy_version TO redress_app;

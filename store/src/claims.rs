@@ -136,6 +136,35 @@ pub fn advance(
     Ok(moved == 1)
 }
 
+/// Claims of a service that wait for a policy, by id after `after`, locked until the transaction ends; a claim that
+/// somebody works on is left to them.
+pub fn waiting(
+    connection: &mut Connection,
+    incident_key: i32,
+    service_key: i32,
+    after: Option<Uuid>,
+    limit: i64,
+) -> StoreResult<Vec<ClaimRow>> {
+    Ok(claim::table
+        .filter(claim::incident_id.eq(incident_key).and(claim::service_id.eq(service_key)))
+        .filter(claim::state.eq("pending_policy").and(claim::id.gt(after.unwrap_or_else(Uuid::nil))))
+        .order(claim::id)
+        .limit(limit)
+        .select(ClaimRow::as_select())
+        .for_update()
+        .skip_locked()
+        .load(connection)?)
+}
+
+/// How many assessments a claim has had.
+pub fn assessments(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<i32> {
+    let last: Option<i32> = assessment::table
+        .filter(assessment::customer_id.eq(customer).and(assessment::claim_id.eq(id)))
+        .select(diesel::dsl::max(assessment::seq))
+        .first(connection)?;
+    Ok(last.unwrap_or(0))
+}
+
 /// A claim that is granted and waits for its credit.
 #[derive(Debug, Clone, Queryable)]
 pub struct GrantedClaim {

@@ -2,7 +2,7 @@
 
 mod doctor;
 pub mod policy;
-mod print;
+pub mod print;
 mod serve;
 
 use std::process::ExitCode;

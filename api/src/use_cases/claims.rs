@@ -7,6 +7,7 @@ use redress_domain::claim::{ClaimMove, ClaimState};
 use redress_domain::id::{ClaimId, CustomerId, IncidentId, PolicyId, ServiceId};
 use redress_domain::incident::Localised;
 use redress_store::claims::{self, AssessmentRow, ClaimRow, ClaimView};
+use redress_store::incidents::StoredIncident;
 use redress_store::idempotency::{self, SavedAnswer};
 use redress_store::notices::{self, NoticeRow};
 use redress_store::{Connection, StoreError, audit, holdings, incidents};
@@ -17,6 +18,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use validator::Validate;
 
+use super::policies::move_of;
 use crate::app::{Actor, App};
 use crate::assess::{self, ClaimOutcome};
 use crate::error::{AppError, AppResult};
@@ -323,6 +325,7 @@ fn insert(
         wanted: new.policy.as_ref(),
         incident: &found.incident,
         service: &new.service,
+        customer: &new.customer,
         holdings: &held,
         facts: &facts,
         submitted_at: at,
@@ -331,7 +334,7 @@ fn insert(
         Err(fault) => return Ok(Err(fault)),
     };
     let id = Uuid::now_v7();
-    let state = state_after(assessed.assessment.outcome).map_err(StoreError::corrupt)?;
+    let state = state_after(assessed.assessment.outcome)?;
     let claim = ClaimRow {
         customer_id: new.customer.to_string(),
         id,
@@ -367,7 +370,7 @@ fn insert(
     audit::append(connection, &[entry])?;
     if new.contact.email.is_some() {
         let mut events = vec!["received"];
-        if matches!(assessed.assessment.outcome, ClaimOutcome::Award | ClaimOutcome::Decline) {
+        if assessed.assessment.outcome.is_final() {
             events.push("decided");
         }
         let rows: Vec<NoticeRow> = events
@@ -383,15 +386,64 @@ fn insert(
     Ok(Ok(answer))
 }
 
-/// The state of a claim that was just sent and assessed.
-fn state_after(outcome: ClaimOutcome) -> Result<ClaimState, redress_domain::claim::IllegalMove> {
-    let action = match outcome {
-        ClaimOutcome::Award => ClaimMove::Approve,
-        ClaimOutcome::Decline => ClaimMove::Decline,
-        ClaimOutcome::Review => ClaimMove::Review,
-        ClaimOutcome::Pending => ClaimMove::AwaitPolicy,
+/// Assesses a claim that waited for a policy; false when there is still none.
+pub(super) fn reassess(
+    app: &App,
+    connection: &mut Connection,
+    incident: &StoredIncident,
+    service: &ServiceId,
+    claim: &ClaimRow,
+    actor: &Actor,
+) -> AppResult<bool> {
+    let at = now();
+    let stated: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_value(claim.facts.clone()).map_err(StoreError::corrupt)?;
+    let corrupt = |(pointer, detail): FieldFault| StoreError::corrupt(format!("claim {}{pointer}: {detail}", claim.id));
+    let facts = assess::claim_facts(&stated).map_err(corrupt)?;
+    let customer = CustomerId::parse(&claim.customer_id).map_err(StoreError::corrupt)?;
+    let assessed = match assess::claim(&assess::ClaimSubject {
+        policies: &assess::policies_of_service(app, connection, incident.key, claim.service_id)?,
+        wanted: None,
+        incident: &incident.incident,
+        service,
+        customer: &customer,
+        holdings: &holdings::of_customer(connection, incident.key, &claim.customer_id, claim.service_id)?,
+        facts: &facts,
+        submitted_at: claim.submitted_at.unwrap_or(claim.created_at),
+    })? {
+        Ok(assessed) => assessed,
+        // It was filed before anybody could know what the policy would read: a person asks the claimant.
+        Err((pointer, detail)) => assess::for_people(format!("{pointer}: {detail}")),
     };
-    ClaimState::Draft.after(ClaimMove::Submit)?.after(action)
+    let Some(action) = move_of(assessed.assessment.outcome) else { return Ok(false) };
+    let state = claim.state()?.after(action)?;
+    let row = AssessmentRow {
+        customer_id: claim.customer_id.clone(),
+        claim_id: claim.id,
+        seq: claims::assessments(connection, &claim.customer_id, claim.id)? + 1,
+        policy_version_id: assessed.version_key,
+        outcome: assessed.assessment.outcome.as_str().to_owned(),
+        trace: serde_json::to_value(&assessed.assessment).map_err(StoreError::corrupt)?,
+        assessed_at: at,
+    };
+    claims::insert_assessment(connection, &row)?;
+    if !claims::advance(connection, &claim.customer_id, claim.id, action, state, at)? {
+        return Err(StoreError::Contention("a claim changed meanwhile".into()).into());
+    }
+    let detail = serde_json::json!({ "status": state.as_str(), "policy": assessed.assessment.policy,
+                                     "version": assessed.assessment.version });
+    audit::append(connection, &[actor.entry("claim.assess", format!("claim {}", claim.id), detail)])?;
+    if assessed.assessment.outcome.is_final() {
+        let notice = NoticeRow::queued(&claim.customer_id, Uuid::now_v7(), claim.id, "decided", at);
+        notices::queue(connection, &[notice])?;
+    }
+    Ok(true)
+}
+
+/// The state of a claim that was just sent and assessed.
+fn state_after(outcome: ClaimOutcome) -> AppResult<ClaimState> {
+    let submitted = ClaimState::Draft.after(ClaimMove::Submit)?;
+    Ok(submitted.after(move_of(outcome).unwrap_or(ClaimMove::AwaitPolicy))?)
 }
 
 /// A claim as it is shown.

@@ -92,6 +92,8 @@ pub(super) fn provision(connection: &mut PgConnection) -> Result<(), EmbeddedErr
     if !exists(connection, "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AS found", app)? {
         connection.batch_execute(&format!("CREATE ROLE {app} LOGIN"))?;
     }
+    // The pool connects as the owner and steps down: a member may, and granting twice does no harm.
+    connection.batch_execute(&format!("GRANT {app} TO {owner}"))?;
     if !exists(connection, "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1) AS found", DATABASE)? {
         connection.batch_execute(&format!("CREATE DATABASE {DATABASE} OWNER {owner}"))?;
     }

@@ -152,6 +152,12 @@ pub enum EmbeddedError {
         /// Where its socket should be.
         socket: PathBuf,
     },
+    /// Another process uses the database that was to be removed.
+    #[error("the database of {} is in use by another Redress: stop that one first", .data_dir.display())]
+    InUse {
+        /// The data folder.
+        data_dir: PathBuf,
+    },
     /// The server could not be told to stop, or did not.
     #[error("PostgreSQL (process {pid}) did not stop within {} s", .bound.as_secs())]
     Stop {

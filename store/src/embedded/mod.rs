@@ -82,6 +82,26 @@ impl Embedded {
         Ok(embedded)
     }
 
+    /// Removes the database of a data folder, wherever it is kept; refused while another process uses it.
+    pub fn remove(data_dir: &Path, options: &Options) -> Result<(), EmbeddedError> {
+        let place = Place::resolve(data_dir, &options.fallback_dir)?;
+        let _starting = place.start_lock(LOCK_BOUND)?;
+        let users = place.users_lock(LOCK_BOUND)?;
+        if !users.try_upgrade() {
+            return Err(EmbeddedError::InUse { data_dir: data_dir.to_path_buf() });
+        }
+        // A server that outlived its Redress still runs.
+        if let Some(server) = Server::find(&place.data()) {
+            server.stop()?;
+        }
+        match std::fs::remove_dir_all(place.data()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(EmbeddedError::io("remove", &place.data())(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Where the owner of the database `redress` connects, for migrations.
     #[must_use]
     pub fn url(&self) -> &str {

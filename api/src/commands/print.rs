@@ -1,0 +1,255 @@
+//! How results look to a tired operator at 3 a.m.: aligned, plain, the bad news where the eye is.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use redress_store::verify::{Check, MAX_FAULTS};
+use rust_decimal::Decimal;
+use serde::Serialize;
+
+use super::doctor::Finding;
+use crate::use_cases::issue::{Report, Watcher};
+use crate::use_cases::reports::{Exposure, figure};
+
+/// One JSON document on stdout.
+pub fn document(value: &impl Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("redress: the result cannot be written as JSON: {error}"),
+    }
+}
+
+/// Minor units in the asset's unit, with thousands apart.
+#[must_use]
+pub fn amount(minor: Decimal, scale: i16) -> String {
+    group(&figure(minor, scale))
+}
+
+/// A number with its thousands apart.
+#[must_use]
+pub fn group(number: &str) -> String {
+    let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
+    let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(whole, fraction)| (whole, Some(fraction)));
+    let mut out = String::from(sign);
+    for (place, digit) in whole.chars().enumerate() {
+        if place > 0 && (whole.len() - place) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if let Some(fraction) = fraction {
+        out.push('.');
+        out.push_str(fraction);
+    }
+    out
+}
+
+/// How many columns a text takes on a terminal: Hangul and its like take two.
+fn width(text: &str) -> usize {
+    text.chars().map(|c| if matches!(u32::from(c), 0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xff00..=0xff60) { 2 } else { 1 }).sum()
+}
+
+/// Prints a table; a heading that begins with `>` is set to the right.
+pub fn table(headings: &[&str], rows: &[Vec<String>]) {
+    for line in lines(headings, rows) {
+        println!("{line}");
+    }
+}
+
+/// The lines of a table.
+#[must_use]
+pub fn lines(headings: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    let names: Vec<&str> = headings.iter().map(|heading| heading.trim_start_matches('>')).collect();
+    let widths: Vec<usize> = names
+        .iter()
+        .enumerate()
+        .map(|(place, name)| {
+            rows.iter().filter_map(|row| row.get(place)).map(|cell| width(cell)).chain([width(name)]).max().unwrap_or(0)
+        })
+        .collect();
+    let line = |cells: &[&str]| {
+        let mut out = String::from(" ");
+        for (place, cell) in cells.iter().enumerate() {
+            let pad = " ".repeat(widths.get(place).copied().unwrap_or(0).saturating_sub(width(cell)));
+            let right = headings.get(place).is_some_and(|heading| heading.starts_with('>'));
+            out.push(' ');
+            out.push_str(&if right { format!("{pad}{cell}") } else { format!("{cell}{pad}") });
+            out.push(' ');
+        }
+        out.trim_end().to_owned()
+    };
+    let mut all = vec![line(&names)];
+    all.extend(rows.iter().map(|row| line(&row.iter().map(String::as_str).collect::<Vec<_>>())));
+    all
+}
+
+/// What an execution of the batch job did, or would do.
+pub fn issue(report: &Report, dry_run: bool) {
+    let mut rows = Vec::new();
+    for (policy, tally) in &report.tally.policies {
+        let declined: u64 = tally.declined.values().sum();
+        let figures = [tally.granted, declined, tally.review, tally.failed];
+        rows.push([policy.clone()].into_iter().chain(figures.map(|n| group(&n.to_string()))).collect::<Vec<_>>());
+    }
+    if !rows.is_empty() {
+        table(&["policy", ">granted", ">nothing", ">to people", ">not assessable"], &rows);
+        println!();
+    }
+    let mut rows = Vec::new();
+    for budget in &report.budgets {
+        let state = if dry_run && budget.needed > budget.left { "NOT ENOUGH" } else { "" };
+        rows.push(vec![
+            budget.service.clone(),
+            budget.asset.clone(),
+            amount(Decimal::from(budget.needed), budget.scale),
+            amount(Decimal::from(budget.left), budget.scale),
+            state.to_owned(),
+        ]);
+    }
+    if !rows.is_empty() {
+        table(&["service", "asset", if dry_run { ">would issue" } else { ">issued" }, ">left in budget", ""], &rows);
+        println!();
+    }
+    if dry_run {
+        println!("{} credits would be issued; nothing was written.", group(&report.tally.credits.to_string()));
+    } else {
+        let resumed = if report.resumed { ", going on where an earlier execution stopped" } else { "" };
+        println!("{} credits issued{resumed}.", group(&report.issued.to_string()));
+    }
+    if report.tally.exceptions > 0 {
+        println!("{} subjects were set aside for a person.", group(&report.tally.exceptions.to_string()));
+    }
+    if let Some(reason) = &report.stopped {
+        println!("STOPPED: {reason}");
+    }
+}
+
+/// What an operator stands for.
+pub fn exposure(report: &Exposure) {
+    for incident in &report.incidents {
+        println!("Incident {}", incident.incident);
+        let rows: Vec<Vec<String>> = incident
+            .budgets
+            .iter()
+            .map(|b| vec![b.service.clone(), b.asset.clone(), group(&b.approved), group(&b.issued), group(&b.left)])
+            .collect();
+        table(&["service", "asset", ">approved", ">issued", ">left"], &rows);
+        println!();
+        let rows: Vec<Vec<String>> = incident
+            .credits
+            .iter()
+            .map(|credit| {
+                let worth = |text: &Option<String>| text.as_deref().map(grouped_worth).unwrap_or_default();
+                vec![
+                    credit.policy.clone(),
+                    credit.asset.clone(),
+                    group(&credit.credits.to_string()),
+                    group(&credit.amount),
+                    worth(&credit.face),
+                    worth(&credit.cost),
+                ]
+            })
+            .collect();
+        table(&["policy", "asset", ">credits", ">amount", ">face value", ">cost"], &rows);
+    }
+}
+
+/// `1500 KRW` with its thousands apart.
+fn grouped_worth(text: &str) -> String {
+    text.split_once(' ').map_or_else(|| text.to_owned(), |(number, asset)| format!("{} {asset}", group(number)))
+}
+
+/// What reading the books again showed.
+pub fn verify(checks: &[Check]) {
+    for check in checks {
+        let mark = if check.faults.is_empty() { "ok  " } else { "FAIL" };
+        println!("{mark} {} ({} rows)", check.name, group(&check.rows.to_string()));
+        for fault in &check.faults {
+            println!("       {fault}");
+        }
+        if i64::try_from(check.faults.len()).is_ok_and(|faults| faults == MAX_FAULTS) {
+            println!("       … and perhaps more");
+        }
+    }
+}
+
+/// One finding of the doctor.
+pub fn finding(finding: &Finding) {
+    let mark = if finding.ok { "ok  " } else { "FAIL" };
+    println!("{mark} {}: {}", finding.subject, finding.seen);
+    if let Some(remedy) = &finding.remedy {
+        println!("       remedy: {remedy}");
+    }
+}
+
+/// How often progress is said in plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(2);
+
+/// Progress of the batch job on stderr: a bar on a terminal, else a plain line now and then.
+pub struct Progress {
+    bar: ProgressBar,
+    lines: Mutex<Lines>,
+}
+
+struct Lines {
+    started: Instant,
+    said: Instant,
+    chunks: u64,
+    done: u64,
+}
+
+impl Progress {
+    /// Nothing is shown until the job begins.
+    #[must_use]
+    pub fn new() -> Self {
+        let now = Instant::now();
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("  issuing {wide_bar} {pos}/{len} chunks · {msg} · {eta} left") {
+            bar.set_style(style);
+        }
+        Self { bar, lines: Mutex::new(Lines { started: now, said: now, chunks: 0, done: 0 }) }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Watcher for Progress {
+    fn begin(&self, chunks: u64, done: u64) {
+        self.bar.set_length(chunks);
+        self.bar.set_position(done);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        (lines.chunks, lines.done, lines.started) = (chunks, done, Instant::now());
+    }
+
+    fn advance(&self, credits: u64) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.done += 1;
+        let per_second = u128::from(credits) * 1000 / lines.started.elapsed().as_millis().max(1);
+        let figures = format!("{} credits, {}/s", group(&credits.to_string()), group(&per_second.to_string()));
+        self.bar.set_message(figures.clone());
+        self.bar.inc(1);
+        if self.bar.is_hidden() && lines.said.elapsed() >= LINE_EVERY {
+            lines.said = Instant::now();
+            eprintln!("issuing: {}/{} chunks, {figures}", lines.done, lines.chunks);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_grouped_and_tables_aligned() {
+        assert_eq!(group("1234567.50"), "1,234,567.50");
+        assert_eq!(group("-1000"), "-1,000");
+        assert_eq!(group("999"), "999");
+        let rows = vec![vec!["멜론".to_owned(), "3".to_owned()], vec!["a".to_owned(), "1,000".to_owned()]];
+        assert_eq!(lines(&["service", ">n"], &rows), ["  service      n", "  멜론         3", "  a        1,000"]);
+    }
+}

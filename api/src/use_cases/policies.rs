@@ -1,0 +1,150 @@
+//! The life of a policy on file: published by one person, approved by another, and then the claims that waited are assessed.
+
+use std::path::Path;
+
+use redress_domain::claim::ClaimMove;
+use redress_domain::id::{IncidentId, PolicyId, ServiceId};
+use redress_domain::policy::Policy;
+use redress_store::incidents::StoredIncident;
+use redress_store::policies::{self, NewVersion};
+use redress_store::{Connection, StoreError, audit, claims, incidents, ledger};
+use serde::Serialize;
+
+use super::claims::reassess;
+use super::staff;
+use crate::app::{Actor, App};
+use crate::cli::Role;
+use crate::error::{AppError, AppResult};
+
+/// How many waiting claims are assessed in one transaction.
+const BATCH: i64 = 200;
+
+/// What publishing or approving did.
+#[derive(Debug, Serialize)]
+pub struct Done {
+    /// The policy.
+    pub policy: PolicyId,
+    /// The content hash of the version.
+    pub version: String,
+    /// How many claims waited for it and were assessed.
+    pub assessed: u64,
+}
+
+/// Compiles a file; all its faults are the error.
+fn compile(file: &Path) -> AppResult<Policy> {
+    let source = std::fs::read_to_string(file).map_err(AppError::io(format!("reading {}", file.display())))?;
+    Policy::compile(&source, &file.display().to_string()).map_err(|faults| {
+        let shown: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        AppError::Invalid(format!("{} cannot be used:\n{}", file.display(), shown.join("\n")))
+    })
+}
+
+/// Where a policy belongs.
+fn place(connection: &mut Connection, policy: &Policy, file: &Path) -> AppResult<(StoredIncident, ServiceId)> {
+    let missing = |what: &str| {
+        AppError::Invalid(format!("{}: the policy names no {what}, so it cannot be published", file.display()))
+    };
+    let incident: &IncidentId = policy.incident().ok_or_else(|| missing("incident"))?;
+    let service: &ServiceId = policy.service().ok_or_else(|| missing("service"))?;
+    Ok((incidents::find(connection, incident)?, service.clone()))
+}
+
+/// Publishes a version; it waits for a second person.
+pub fn publish(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
+    let policy = compile(file)?;
+    app.store.transaction(|connection| {
+        staff::require(connection, &actor.name, &[Role::PolicyAuthor, Role::Administrator])?;
+        let (found, service) = place(connection, &policy, file)?;
+        let entry = actor.entry(
+            "policy.publish",
+            format!("policy {}", policy.id()),
+            serde_json::json!({ "version": policy.version() }),
+        );
+        // Its assets are kept from now on with the scale it gives them; a later policy may not differ.
+        for asset in policy.assets() {
+            ledger::ensure_asset(connection, asset).map_err(|error| match error.constraint() {
+                Some(scale) => AppError::Refused(format!("{}: {scale}", file.display())),
+                None => error.into(),
+            })?;
+        }
+        policies::publish(
+            connection,
+            &NewVersion {
+                incident_key: found.key,
+                service_key: found.service_key(&service)?,
+                name: policy.id().as_str(),
+                basis: policy.basis().as_str(),
+                hash: policy.version(),
+                source: policy.source(),
+                by: &actor.name,
+                at: entry.at,
+            },
+        )?;
+        audit::append(connection, &[entry])?;
+        Ok(Done { policy: policy.id().clone(), version: policy.version().to_owned(), assessed: 0 })
+    })
+}
+
+/// Approves a published version, which is in force from then on, and assesses the claims that waited for it.
+pub fn approve(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
+    let policy = compile(file)?;
+    let (found, service) = app.store.transaction(|connection| -> AppResult<_> {
+        staff::require(connection, &actor.name, &[Role::PolicyApprover, Role::Administrator])?;
+        let (found, service) = place(connection, &policy, file)?;
+        let entry = actor.entry(
+            "policy.approve",
+            format!("policy {}", policy.id()),
+            serde_json::json!({ "version": policy.version() }),
+        );
+        policies::approve(connection, found.key, policy.id().as_str(), policy.version(), &actor.name, entry.at)
+            .map_err(|error| match error.constraint() {
+                Some("policy_version_approved_already") => {
+                    AppError::Refused(format!("this version of {} was approved before", policy.id()))
+                }
+                _ => error.into(),
+            })?;
+        audit::append(connection, &[entry])?;
+        Ok((found, service))
+    })?;
+    let assessed = assess_waiting(app, &found, &service, actor)?;
+    Ok(Done { policy: policy.id().clone(), version: policy.version().to_owned(), assessed })
+}
+
+/// Assesses the claims of a service that waited for a policy; an interruption leaves the rest waiting for the next call.
+fn assess_waiting(app: &App, incident: &StoredIncident, service: &ServiceId, actor: &Actor) -> AppResult<u64> {
+    let service_key = incident.service_key(service)?;
+    let mut assessed = 0;
+    let mut after = None;
+    loop {
+        let batch = app.store.transaction(|connection| -> AppResult<Vec<uuid::Uuid>> {
+            let waiting = claims::waiting(connection, incident.key, service_key, after, BATCH)?;
+            for claim in &waiting {
+                if reassess(app, connection, incident, service, claim, actor)? {
+                    assessed += 1;
+                }
+            }
+            Ok(waiting.into_iter().map(|claim| claim.id).collect())
+        })?;
+        match batch.last() {
+            Some(last) => after = Some(*last),
+            None => return Ok(assessed),
+        }
+    }
+}
+
+/// The move that an outcome makes of a claim that waited.
+pub(super) fn move_of(outcome: crate::assess::ClaimOutcome) -> Option<ClaimMove> {
+    use crate::assess::ClaimOutcome;
+    match outcome {
+        ClaimOutcome::Award => Some(ClaimMove::Approve),
+        ClaimOutcome::Decline => Some(ClaimMove::Decline),
+        ClaimOutcome::Review => Some(ClaimMove::Review),
+        ClaimOutcome::Pending => None,
+    }
+}
+
+impl From<redress_domain::claim::IllegalMove> for AppError {
+    fn from(error: redress_domain::claim::IllegalMove) -> Self {
+        StoreError::corrupt(error).into()
+    }
+}

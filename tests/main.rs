@@ -1,0 +1,14 @@
+//! Tests through the front door: the program's own commands and its HTTP interface, on a real PostgreSQL.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod claims;
+mod commands;
+mod demo;
+mod documents;
+mod faults;
+mod harness;
+mod issuing;
+mod mail;
+mod rosters;
+mod routes;
