@@ -10,6 +10,7 @@ pub mod incident_file;
 pub mod ledger;
 pub mod roster;
 pub mod source;
+pub mod policy;
 pub mod window;
 
 pub use asset::{Amount, Asset, AssetClass, AssetCode};
