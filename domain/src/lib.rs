@@ -5,6 +5,7 @@ pub mod asset;
 pub mod holding;
 pub mod id;
 pub mod incident;
+pub mod policy;
 pub mod window;
 
 pub use asset::{Amount, Asset, AssetClass, AssetCode};

@@ -1,0 +1,43 @@
+//! The policy engine: policies are data, and this is what reads, checks and applies them.
+mod ast;
+mod calls;
+mod calls_time;
+mod check;
+mod diagnostic;
+mod document;
+mod eval;
+mod facts;
+mod flow;
+mod functions;
+mod ir;
+mod lexer;
+pub mod limits;
+mod lint;
+mod load;
+mod load_facts;
+mod load_named;
+mod load_rules;
+mod load_terms;
+mod named;
+mod number;
+mod outcome;
+mod parser;
+#[allow(clippy::module_inception, reason = "the type is called Policy and stands in the file of its name")]
+mod policy;
+mod program;
+mod reasons;
+mod regions;
+mod rules;
+mod signatures;
+mod subject;
+mod time;
+mod types;
+mod value;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use facts::{FactValue, Facts, FactsError};
+pub use number::{Number, NumberError, RoundingMode, parse_decimal};
+pub use outcome::{AssessError, Award, Awards, Evidence, Outcome, RuleName};
+pub use policy::{DeclaredFact, Policy};
+pub use rules::{AssetTerms, Basis, Cap, CapPeriod, CapScope, Document, Reason, Rule, Stacking, StackingRule, Worth};
+pub use subject::{ClaimView, IncidentView, Subject};

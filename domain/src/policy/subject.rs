@@ -1,0 +1,371 @@
+//! Binds facts to the places where a compiled policy reads them: from records without a detour, or from a facts file.
+
+use chrono::{DateTime, NaiveDate, Utc};
+
+use super::facts::{FactValue, Facts, parse_timestamp};
+use super::number::{Number, parse_decimal};
+use super::outcome::AssessError;
+use super::program::{Program, Slot, Source};
+use super::types::{Base, Type, quoted};
+use super::value::{Constant, List, Value, parse_duration};
+use crate::holding::{Attribute, Attributes, Holding};
+use crate::id::ServiceId;
+use crate::incident::{Impact, Incident, Severity};
+use crate::window::Window;
+
+/// An incident as policies of one service see it: prepared once, read for every subject.
+#[derive(Debug, Clone, Default)]
+pub struct IncidentView {
+    id: Box<str>,
+    started: Option<DateTime<Utc>>,
+    windows: Vec<Window>,
+    unavailable: Vec<Window>,
+    degraded: Vec<Window>,
+    window: Option<Window>,
+    attributes: Facts,
+}
+
+impl IncidentView {
+    /// The view of an incident for one of its services; a service that it did not hit has no windows.
+    #[must_use]
+    pub fn new(incident: &Incident, service: &ServiceId) -> Self {
+        let affected = incident.service(service);
+        let impacts = affected.map_or(&[][..], |affected| affected.impacts.as_slice());
+        Self {
+            id: incident.id.as_str().into(),
+            started: incident.started(),
+            window: affected.and_then(crate::incident::AffectedService::hull),
+            ..Self::of_impacts(impacts)
+        }
+    }
+
+    fn of_impacts(impacts: &[Impact]) -> Self {
+        let of = |wanted: Option<Severity>| {
+            let mut windows: Vec<Window> = impacts
+                .iter()
+                .filter(|impact| wanted.is_none_or(|severity| severity == impact.severity))
+                .map(|impact| impact.window)
+                .collect();
+            windows.sort_unstable();
+            windows
+        };
+        Self {
+            windows: of(None),
+            unavailable: of(Some(Severity::Unavailable)),
+            degraded: of(Some(Severity::Degraded)),
+            ..Self::default()
+        }
+    }
+
+    /// Further facts of the incident, such as `announced`, by their names without the prefix.
+    #[must_use]
+    pub fn with_attributes(mut self, attributes: Facts) -> Self {
+        self.attributes = attributes;
+        self
+    }
+}
+
+/// What a claimant stated.
+#[derive(Debug, Clone, Copy)]
+pub struct ClaimView<'a> {
+    /// When the claim was submitted; nothing while it is a draft.
+    pub submitted_at: Option<DateTime<Utc>>,
+    /// The claim's fields, by their names without the prefix `claim.`.
+    pub fields: &'a Facts,
+}
+
+/// What a policy is applied to: the records that facts are read from, each where there is one.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Subject<'a> {
+    /// The incident and the service's windows.
+    pub incident: Option<&'a IncidentView>,
+    /// The holding.
+    pub holding: Option<&'a Holding>,
+    /// The operator's id of the customer; taken from the holding when there is none.
+    pub customer: Option<&'a str>,
+    /// The attributes of the customer's holding of kind `account` at the service.
+    pub account: Option<&'a Attributes>,
+    /// The claim.
+    pub claim: Option<ClaimView<'a>>,
+    /// The kinds of the documents filed.
+    pub evidence: Option<&'a [Box<str>]>,
+}
+
+/// Lists that had to be built while binding; they live as long as the assessment.
+pub(crate) type Built<'a> = Vec<Vec<Value<'a>>>;
+
+/// Reads all facts of a subject into their slots.
+pub(crate) fn bind_subject<'a>(
+    program: &'a Program,
+    subject: &Subject<'a>,
+    slots: &mut [Value<'a>],
+    built: &mut Built<'a>,
+) -> Result<(), AssessError> {
+    for (slot, place) in program.slots.iter().zip(slots) {
+        let value = from_subject(slot, subject, program, built)?;
+        *place = present(slot, value, &|| Vec::new())?;
+    }
+    Ok(())
+}
+
+/// Reads all facts of a facts file into their slots.
+pub(crate) fn bind_facts<'a>(
+    program: &'a Program,
+    facts: &'a Facts,
+    slots: &mut [Value<'a>],
+    built: &mut Built<'a>,
+) -> Result<(), AssessError> {
+    for (slot, place) in program.slots.iter().zip(slots) {
+        let value = match facts.get(&slot.name) {
+            Some(value) => typed(slot, value, program, built)?,
+            None => implied(slot, facts),
+        };
+        *place = present(slot, value, &|| facts.iter().map(|(name, _)| name.to_owned()).collect())?;
+    }
+    Ok(())
+}
+
+/// What follows from other facts of the file: the hull and the start of the incident's windows, the count of documents.
+fn implied<'a>(slot: &Slot, facts: &'a Facts) -> Value<'a> {
+    let windows = || match facts.get("incident.windows") {
+        Some(FactValue::List(items)) => items
+            .iter()
+            .map(|item| match item {
+                FactValue::Window(window) => Some(*window),
+                _ => None,
+            })
+            .collect::<Option<Vec<_>>>()
+            .filter(|windows| !windows.is_empty()),
+        _ => None,
+    };
+    let from = |windows: &[Window]| windows.iter().map(Window::from).min();
+    match slot.source {
+        Source::IncidentStarted => {
+            windows().and_then(|windows| from(&windows)).map_or(Value::Missing, Value::Timestamp)
+        }
+        Source::IncidentWindow => windows()
+            .and_then(|windows| Window::new(from(&windows)?, windows.iter().map(Window::until).max()?).ok())
+            .map_or(Value::Missing, Value::Window),
+        Source::EvidenceCount => match facts.get("evidence.kinds") {
+            Some(FactValue::List(kinds)) => {
+                i64::try_from(kinds.len()).map_or(Value::Missing, |count| Value::Number(Number::Decimal(count.into())))
+            }
+            _ => Value::Missing,
+        },
+        _ => Value::Missing,
+    }
+}
+
+/// The value, or the default, or an error that names the fact.
+#[inline]
+fn present<'a>(slot: &'a Slot, value: Value<'a>, given: &dyn Fn() -> Vec<String>) -> Result<Value<'a>, AssessError> {
+    if !matches!(value, Value::Missing) {
+        return Ok(value);
+    }
+    match &slot.default {
+        Some(default) => Ok(default.value()),
+        None if slot.optional => Ok(Value::Missing),
+        None => Err(AssessError::missing_fact(&slot.name, &given())),
+    }
+}
+
+fn from_subject<'a>(
+    slot: &'a Slot,
+    subject: &Subject<'a>,
+    program: &'a Program,
+    built: &mut Built<'a>,
+) -> Result<Value<'a>, AssessError> {
+    let text = |text: &'a str| check_text(slot, text, program).map(Value::Text);
+    let instant = |at: Option<DateTime<Utc>>| Ok(at.map_or(Value::Missing, Value::Timestamp));
+    match &slot.source {
+        Source::Holding(name) => match subject.holding.and_then(|holding| holding.attributes.get(name)) {
+            Some(value) => from_attribute(slot, value, program),
+            None => Ok(Value::Missing),
+        },
+        Source::Customer(name) => match subject.account.and_then(|account| account.get(name)) {
+            Some(value) => from_attribute(slot, value, program),
+            None => Ok(Value::Missing),
+        },
+        Source::Claim(name) => match subject.claim.and_then(|claim| claim.fields.get(name)) {
+            Some(value) => typed(slot, value, program, built),
+            None => Ok(Value::Missing),
+        },
+        Source::Incident(name) => match subject.incident.and_then(|incident| incident.attributes.get(name)) {
+            Some(value) => typed(slot, value, program, built),
+            None => Ok(Value::Missing),
+        },
+        Source::HoldingReference => {
+            subject.holding.map_or(Ok(Value::Missing), |holding| text(holding.reference.as_str()))
+        }
+        Source::HoldingKind => subject.holding.map_or(Ok(Value::Missing), |holding| text(&holding.kind)),
+        Source::HoldingProduct => subject.holding.map_or(Ok(Value::Missing), |holding| text(&holding.product)),
+        Source::HoldingFrom => instant(subject.holding.and_then(|holding| holding.valid_from)),
+        Source::HoldingUntil => instant(subject.holding.and_then(|holding| holding.valid_until)),
+        Source::CustomerId => {
+            let own = subject.customer.or_else(|| subject.holding.map(|holding| holding.customer.as_str()));
+            own.map_or(Ok(Value::Missing), text)
+        }
+        Source::IncidentId => subject.incident.map_or(Ok(Value::Missing), |incident| text(&incident.id)),
+        Source::IncidentStarted => instant(subject.incident.and_then(|incident| incident.started)),
+        Source::IncidentWindows => Ok(windows(subject, |incident| &incident.windows)),
+        Source::IncidentUnavailable => Ok(windows(subject, |incident| &incident.unavailable)),
+        Source::IncidentDegraded => Ok(windows(subject, |incident| &incident.degraded)),
+        Source::IncidentWindow => {
+            Ok(subject.incident.and_then(|incident| incident.window).map_or(Value::Missing, Value::Window))
+        }
+        Source::ClaimSubmitted => instant(subject.claim.and_then(|claim| claim.submitted_at)),
+        Source::EvidenceCount => {
+            let count = subject.evidence.map(|kinds| i64::try_from(kinds.len()).unwrap_or(i64::MAX));
+            Ok(count.map_or(Value::Missing, |count| Value::Number(Number::Decimal(count.into()))))
+        }
+        Source::EvidenceKinds => Ok(subject.evidence.map_or(Value::Missing, |kinds| Value::List(List::Texts(kinds)))),
+    }
+}
+
+fn windows<'a>(subject: &Subject<'a>, pick: impl Fn(&'a IncidentView) -> &'a Vec<Window>) -> Value<'a> {
+    subject.incident.map_or(Value::Missing, |incident| Value::List(List::Windows(pick(incident))))
+}
+
+/// Attributes of a roster are text, numbers or booleans, read by the declared type.
+#[inline]
+fn from_attribute<'a>(slot: &'a Slot, value: &'a Attribute, program: &'a Program) -> Result<Value<'a>, AssessError> {
+    match value {
+        Attribute::Bool(value) if slot.kind == Type::BOOL => Ok(Value::Bool(*value)),
+        Attribute::Number(value) if slot.kind.is_number() => check_number(slot, Number::Decimal(*value), program),
+        Attribute::Text(text) => from_text(slot, slot.kind, text, program),
+        Attribute::Bool(value) => Err(mistyped(slot, program, &value.to_string())),
+        Attribute::Number(value) => Err(mistyped(slot, program, &value.to_string())),
+    }
+}
+
+fn typed<'a>(
+    slot: &'a Slot,
+    value: &'a FactValue,
+    program: &'a Program,
+    built: &mut Built<'a>,
+) -> Result<Value<'a>, AssessError> {
+    match value {
+        FactValue::List(items) if slot.kind.list => {
+            let values: Result<Vec<_>, _> = items.iter().map(|item| single(slot, item, program)).collect();
+            built.push(values?);
+            let place = u32::try_from(built.len() - 1).unwrap_or(u32::MAX);
+            Ok(Value::List(List::Computed(place)))
+        }
+        FactValue::List(items) => Err(mistyped(slot, program, &format!("a list of {} values", items.len()))),
+        _ if slot.kind.list => Err(mistyped(slot, program, &shown(value))),
+        value => single(slot, value, program),
+    }
+}
+
+fn single<'a>(slot: &'a Slot, value: &'a FactValue, program: &'a Program) -> Result<Value<'a>, AssessError> {
+    let kind = slot.kind.element();
+    match value {
+        FactValue::Bool(value) if kind == Type::BOOL => Ok(Value::Bool(*value)),
+        FactValue::Number(value) if kind.is_number() => check_number(slot, Number::Decimal(*value), program),
+        FactValue::Window(window) if kind == Type::WINDOW => Ok(Value::Window(*window)),
+        FactValue::Text(text) => from_text(slot, kind, text, program),
+        other => Err(mistyped(slot, program, &shown(other))),
+    }
+}
+
+fn shown(value: &FactValue) -> String {
+    match value {
+        FactValue::Bool(value) => value.to_string(),
+        FactValue::Number(value) => value.to_string(),
+        FactValue::Text(text) => format!("'{}'", super::document::shorten(text)),
+        FactValue::Window(_) => "a window".to_owned(),
+        FactValue::List(items) => format!("a list of {} values", items.len()),
+    }
+}
+
+#[inline]
+fn from_text<'a>(slot: &'a Slot, kind: Type, text: &'a str, program: &'a Program) -> Result<Value<'a>, AssessError> {
+    let read = match kind.base {
+        Base::Text | Base::Enum(_) => return check_text(slot, text, program).map(Value::Text),
+        Base::Bool => match text {
+            "true" => Some(Value::Bool(true)),
+            "false" => Some(Value::Bool(false)),
+            _ => None,
+        },
+        Base::Number { .. } => match parse_decimal(text) {
+            Some(value) => return check_number(slot, Number::Decimal(value), program),
+            None => None,
+        },
+        Base::Date => text.parse::<NaiveDate>().ok().map(Value::Date),
+        Base::Timestamp => parse_timestamp(text).map(Value::Timestamp),
+        Base::Duration => parse_duration(text).map(Value::Duration),
+        Base::Window => None,
+    };
+    read.ok_or_else(|| mistyped(slot, program, &format!("'{}'", super::document::shorten(text))))
+}
+
+#[inline]
+fn check_text<'a>(slot: &Slot, text: &'a str, program: &Program) -> Result<&'a str, AssessError> {
+    let Base::Enum(set) = slot.kind.base else { return Ok(text) };
+    if program.names.enum_values(set).iter().any(|known| **known == *text) {
+        return Ok(text);
+    }
+    Err(mistyped(slot, program, &format!("'{}'", super::document::shorten(text))))
+}
+
+#[inline]
+fn check_number<'a>(slot: &Slot, value: Number, program: &Program) -> Result<Value<'a>, AssessError> {
+    let integer = matches!(slot.kind.base, Base::Number { integer: true, .. });
+    let inside = slot.low.is_none_or(|low| low <= value) && slot.high.is_none_or(|high| value <= high);
+    if !inside || (integer && value.as_integer().is_none()) {
+        return Err(mistyped(slot, program, &value.to_string()));
+    }
+    Ok(Value::Number(value))
+}
+
+/// What the declaration wants, in words.
+pub(crate) fn wanted(slot: &Slot, program: &Program) -> String {
+    let mut wanted = match slot.kind.element().base {
+        Base::Number { integer: true, .. } => {
+            format!("a whole number ({})", program.names.type_name(slot.kind.element()))
+        }
+        Base::Enum(set) => format!("one of {}", quoted(program.names.enum_values(set))),
+        Base::Date => "a date such as 2022-10-15".to_owned(),
+        Base::Timestamp => "a timestamp with an offset, such as 2022-10-15T15:30:00+09:00".to_owned(),
+        Base::Duration => "a duration such as 72h".to_owned(),
+        Base::Window => "a window {\"from\": …, \"until\": …}".to_owned(),
+        _ => program.names.type_name(slot.kind.element()),
+    };
+    if slot.kind.list {
+        wanted = format!("a list, each {wanted}");
+    }
+    match (slot.low, slot.high) {
+        (Some(low), Some(high)) => format!("{wanted} from {low} to {high}"),
+        (Some(low), None) => format!("{wanted}, at least {low}"),
+        (None, Some(high)) => format!("{wanted}, at most {high}"),
+        (None, None) => wanted,
+    }
+}
+
+#[cold]
+fn mistyped(slot: &Slot, program: &Program, found: &str) -> AssessError {
+    AssessError::mistyped_fact(&slot.name, &wanted(slot, program), found)
+}
+
+/// Reads a default, by the same rules as a fact.
+pub(crate) fn constant_of(slot: &Slot, value: &FactValue, program: &Program) -> Result<Constant, AssessError> {
+    let one = |value: &FactValue| -> Result<Constant, AssessError> {
+        Ok(match single(slot, value, program)? {
+            Value::Bool(value) => Constant::Bool(value),
+            Value::Number(value) => Constant::Number(value),
+            Value::Text(value) => Constant::Text(value.into()),
+            Value::Date(value) => Constant::Date(value),
+            Value::Timestamp(value) => Constant::Timestamp(value),
+            Value::Duration(value) => Constant::Duration(value),
+            Value::Window(value) => Constant::Window(value),
+            Value::Missing | Value::List(_) => return Err(mistyped(slot, program, &shown(value))),
+        })
+    };
+    match value {
+        FactValue::List(items) if slot.kind.list => {
+            Ok(Constant::List(items.iter().map(one).collect::<Result<_, _>>()?))
+        }
+        value if !slot.kind.list => one(value),
+        value => Err(mistyped(slot, program, &shown(value))),
+    }
+}
