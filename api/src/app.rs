@@ -72,8 +72,7 @@ impl App {
         if !applied.is_empty() {
             tracing::info!(migrations = applied.len(), "migrated the database");
         }
-        let store =
-            Store::connect(&database.url, settings.pool_size).map_err(|error| database.describe(error))?;
+        let store = Store::connect(&database.url, settings.pool_size).map_err(|error| database.describe(error))?;
         Ok(Self {
             settings: Arc::new(settings),
             store,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use redress_domain::holding::Attributes;
 use redress_domain::id::{CustomerId, HoldingRef, PolicyId, ServiceId};
-use redress_domain::policy::{Assessment, Basis, ClaimView, Facts, IncidentView, Language as PolicyLanguage, Outcome, Subject};
+use redress_domain::policy::{Assessment, ClaimView, Facts, IncidentView, Language, Outcome, OutcomeKind, Subject};
 use redress_domain::{Holding, Incident};
 use redress_store::holdings::HoldingRow;
 use redress_store::{Connection, StoreError, policies};
@@ -141,7 +141,8 @@ pub fn claim(subject: &ClaimSubject<'_>) -> AppResult<Result<Assessed, (String, 
         (Some(wanted), several) => match several.iter().find(|active| active.policy.id() == wanted) {
             Some(active) => active,
             None => {
-                let detail = format!("no policy {wanted} that takes claims is in force for service {}", subject.service);
+                let detail =
+                    format!("no policy {wanted} that takes claims is in force for service {}", subject.service);
                 return Ok(Err(("/policy".into(), detail)));
             }
         },
@@ -166,17 +167,13 @@ pub fn claim(subject: &ClaimSubject<'_>) -> AppResult<Result<Assessed, (String, 
         claim: Some(ClaimView { submitted_at: Some(subject.submitted_at), fields: &subject.facts.facts }),
         evidence: Some(&[]),
     };
-    Ok(match active.policy.explain(&bound) {
-        Ok(explained) => Ok(Assessed { version_key: Some(active.version_key), assessment: stored(active, &explained)? }),
-        // A field the policy cannot read is the claimant's to mend; what only the records lack is a person's.
-        Err(error) => match error.fact().and_then(|fact| fact.strip_prefix("claim.")) {
-            Some(field) => Err((format!("/facts/{field}"), error.to_string())),
-            None => Ok(Assessed {
-                version_key: Some(active.version_key),
-                assessment: to_people(QUEUE_FACTS, Some(active), &error.to_string()),
-            }),
-        },
-    })
+    let explained = active.policy.explain(&bound);
+    // A field the policy cannot read is the claimant's to mend; what only the records lack is a person's.
+    let problem = explained.problem.as_ref();
+    if let Some((problem, field)) = problem.and_then(|p| Some((p, p.fact.as_deref()?.strip_prefix("claim.")?))) {
+        return Ok(Err((format!("/facts/{field}"), problem.message.clone())));
+    }
+    Ok(Ok(Assessed { version_key: Some(active.version_key), assessment: stored(active, &explained)? }))
 }
 
 fn held(subject: &ClaimSubject<'_>) -> AppResult<Vec<Holding>> {
@@ -209,8 +206,12 @@ fn by_records(subject: &ClaimSubject<'_>) -> AppResult<Assessed> {
     let held = held(subject)?;
     for active in subject.policies {
         for holding in &held {
-            let bound =
-                Subject { incident: Some(&view), holding: Some(holding), account: account(&held), ..Subject::default() };
+            let bound = Subject {
+                incident: Some(&view),
+                holding: Some(holding),
+                account: account(&held),
+                ..Subject::default()
+            };
             if matches!(active.policy.assess(&bound), Ok(Outcome::Award { .. })) {
                 let assessment = StoredAssessment {
                     reason: Some(ReasonView { code: ALREADY.into(), appealable: true }),
@@ -234,7 +235,8 @@ fn no_policy_yet() -> Assessed {
         outcome: ClaimOutcome::Pending,
         queue: None,
         sentence: Text {
-            ko: "이 서비스의 보상 기준이 아직 정해지지 않았습니다. 기준이 정해지면 다시 신청하지 않아도 심사합니다.".into(),
+            ko: "이 서비스의 보상 기준이 아직 정해지지 않았습니다. 기준이 정해지면 다시 신청하지 않아도 심사합니다."
+                .into(),
             en: "How this service compensates is not decided yet. Your report waits and will be assessed then.".into(),
         },
         ..to_people("", None, "")
@@ -258,20 +260,42 @@ fn to_people(queue: &str, active: Option<&ActivePolicy>, note: &str) -> StoredAs
         policy: active.map(|active| active.policy.id().to_string()),
         version: active.map(|active| active.policy.version().to_owned()),
         rule: None,
-        sentence: Text { ko: "담당자가 내용을 확인하고 있습니다.".into(), en: "A person is looking at your report.".into() },
+        sentence: Text {
+            ko: "담당자가 내용을 확인하고 있습니다.".into(),
+            en: "A person is looking at your report.".into(),
+        },
         trace: (!note.is_empty()).then(|| serde_json::json!({ "note": note })),
     }
 }
 
 /// What an engine's assessment is kept as.
 fn stored(active: &ActivePolicy, explained: &Assessment) -> AppResult<StoredAssessment> {
-    todo_adapt(active, explained)
-}
-
-/// Assesses the claims of a service that waited for a policy; called when one comes into force.
-pub fn language(language: crate::use_cases::claims::Language) -> PolicyLanguage {
-    match language {
-        crate::use_cases::claims::Language::Ko => PolicyLanguage::Korean,
-        crate::use_cases::claims::Language::En => PolicyLanguage::English,
-    }
+    let outcome = match explained.outcome {
+        OutcomeKind::Award => ClaimOutcome::Award,
+        OutcomeKind::Decline => ClaimOutcome::Decline,
+        OutcomeKind::Review | OutcomeKind::Error => ClaimOutcome::Review,
+        OutcomeKind::Pending => ClaimOutcome::Pending,
+    };
+    Ok(StoredAssessment {
+        outcome,
+        awards: explained
+            .awards
+            .iter()
+            .map(|award| AwardView { asset: award.asset.clone(), amount: award.amount.clone() })
+            .collect(),
+        reason: explained
+            .reason
+            .as_ref()
+            .map(|reason| ReasonView { code: reason.code.clone(), appealable: reason.appealable }),
+        queue: explained.queue.clone().or_else(|| {
+            // What the records lack for an answer, a person finds out.
+            (explained.outcome == OutcomeKind::Error).then(|| QUEUE_FACTS.to_owned())
+        }),
+        evidence: explained.evidence.iter().map(|document| document.code.clone()).collect(),
+        policy: Some(explained.policy.clone()),
+        version: Some(active.policy.version().to_owned()),
+        rule: explained.rule.clone(),
+        sentence: Text { ko: explained.sentence(Language::Korean), en: explained.sentence(Language::English) },
+        trace: Some(serde_json::to_value(explained).map_err(StoreError::corrupt)?),
+    })
 }

@@ -29,7 +29,13 @@ pub struct Global {
     #[arg(long, global = true, env = "REDRESS_DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<String>,
     /// File that holds the database URL, for secrets mounted as files
-    #[arg(long, global = true, env = "REDRESS_DATABASE_URL_FILE", value_name = "FILE", conflicts_with = "database_url")]
+    #[arg(
+        long,
+        global = true,
+        env = "REDRESS_DATABASE_URL_FILE",
+        value_name = "FILE",
+        conflicts_with = "database_url"
+    )]
     pub database_url_file: Option<PathBuf>,
     /// How results are printed; progress and logs always go to stderr
     #[arg(long, global = true, env = "REDRESS_FORMAT", value_enum, default_value_t = Format::Text)]

@@ -82,7 +82,9 @@ impl Secrets {
     /// Decrypts what was sealed in the same context.
     pub fn open(&self, sealed: &[u8], context: &str) -> AppResult<Vec<u8>> {
         let broken = || {
-            AppError::from(redress_store::StoreError::corrupt("sealed data cannot be opened: wrong master key, or altered"))
+            AppError::from(redress_store::StoreError::corrupt(
+                "sealed data cannot be opened: wrong master key, or altered",
+            ))
         };
         let (version, rest) = sealed.split_first().ok_or_else(broken)?;
         let (nonce, body) = rest.split_first_chunk::<NONCE_LENGTH>().ok_or_else(broken)?;

@@ -8,9 +8,9 @@ pub mod id;
 pub mod incident;
 pub mod incident_file;
 pub mod ledger;
+pub mod policy;
 pub mod roster;
 pub mod source;
-pub mod policy;
 pub mod window;
 
 pub use asset::{Amount, Asset, AssetClass, AssetCode};

@@ -56,20 +56,25 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
         Command::Policy(PolicyCommand::Publish { policy, by }) => {
             let done = policies::publish(app, &policy, &Actor::at_command_line(Some(&by)))?;
             print_or(format, &done, || {
-                println!("Published {} {}. It waits for a second person: redress policy approve", done.policy, done.version);
+                println!(
+                    "Published {} {}. It waits for a second person: redress policy approve",
+                    done.policy, done.version
+                );
             });
         }
         Command::Policy(PolicyCommand::Approve { policy, by }) => {
             let done = policies::approve(app, &policy, &Actor::at_command_line(Some(&by)))?;
             print_or(format, &done, || {
-                println!("{} {} is in force; {} waiting claims were assessed.", done.policy, done.version, done.assessed);
+                println!(
+                    "{} {} is in force; {} waiting claims were assessed.",
+                    done.policy, done.version, done.assessed
+                );
             });
         }
         Command::Policy(_) | Command::Demo(_) | Command::Serve(_) | Command::Migrate { .. } | Command::Doctor => {}
         Command::Roster(RosterCommand::Import { file, incident, refusals }) => {
             let incident = incident_flag(&incident)?;
-            let done =
-                rosters::import(app, &file, &incident, refusals.as_deref(), &Actor::at_command_line(None))?;
+            let done = rosters::import(app, &file, &incident, refusals.as_deref(), &Actor::at_command_line(None))?;
             print_or(format, &done, || {
                 println!("{} holdings imported, {} rows refused.", done.accepted, done.refused);
                 for refusal in &done.first_refusals {
@@ -151,22 +156,14 @@ fn issue_credits(app: &App, args: &IssueArgs, format: Format) -> AppResult<ExitC
     };
     let actor = Actor::at_command_line(args.by.as_deref());
     let progress = print::Progress::new();
-    let report = if args.dry_run {
-        issue::plan(app, &order, &progress)?
-    } else {
-        issue::run(app, &order, &actor, &progress)?
-    };
+    let report =
+        if args.dry_run { issue::plan(app, &order, &progress)? } else { issue::run(app, &order, &actor, &progress)? };
     progress.finish();
     print_or(format, &report, || print::issue(&report, args.dry_run));
     Ok(if report.stopped.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn balance(
-    app: &App,
-    account: &str,
-    at: Option<chrono::DateTime<chrono::Utc>>,
-    format: Format,
-) -> AppResult<ExitCode> {
+fn balance(app: &App, account: &str, at: Option<chrono::DateTime<chrono::Utc>>, format: Format) -> AppResult<ExitCode> {
     if at.is_some_and(|at| at > chrono::Utc::now()) {
         return Err(AppError::Invalid("--at lies in the future: its answer could still change".into()));
     }

@@ -206,7 +206,8 @@ impl Progress {
     pub fn new() -> Self {
         let now = Instant::now();
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template("  issuing {wide_bar} {pos}/{len} chunks · {msg} · {eta} left") {
+        if let Ok(style) = ProgressStyle::with_template("  issuing {wide_bar} {pos}/{len} chunks · {msg} · {eta} left")
+        {
             bar.set_style(style);
         }
         Self { bar, lines: Mutex::new(Lines { started: now, said: now, chunks: 0, done: 0 }) }

@@ -101,9 +101,9 @@ impl Demo {
         self.outcome.roster =
             Some(self.steps.timed("import the roster", || rosters::import(app, &roster, &incident, None, &system))?);
         self.outcome.customers = args.customers;
-        self.outcome.sent = self.steps.timed("report damage over HTTP", || {
-            reports::send(address, seed, args.customers, args.claims)
-        })?;
+        self.outcome.sent = self
+            .steps
+            .timed("report damage over HTTP", || reports::send(address, seed, args.customers, args.claims))?;
         let order = issue::Order { incident: incident.clone(), policies: Default::default(), workers: WORKERS };
         let quiet = Quiet;
         let plan = self.steps.timed("plan the batch job (dry run)", || issue::plan(app, &order, &quiet))?;
@@ -196,6 +196,7 @@ fn publish(app: &App, folder: &Path) -> AppResult<usize> {
 fn write_roster(path: &Path, seed: u64, customers: u64) -> AppResult<()> {
     let file = File::create(path).map_err(AppError::io(format!("writing {}", path.display())))?;
     population::write_roster(&mut BufWriter::new(file), seed, customers)
+        .map(drop)
         .map_err(AppError::io(format!("writing {}", path.display())))
 }
 
@@ -280,8 +281,7 @@ impl Served {
                 })
             })
             .map_err(AppError::io("starting the server"))?;
-        let handle =
-            receive.recv().map_err(|_| AppError::Refused("the server ended before it began".into()))??;
+        let handle = receive.recv().map_err(|_| AppError::Refused("the server ended before it began".into()))??;
         Ok(Self { handle, thread })
     }
 

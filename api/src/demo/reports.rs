@@ -22,8 +22,7 @@ pub fn send(address: &str, seed: u64, customers: u64, count: u64) -> AppResult<u
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
                 scope.spawn(|| {
-                    let agent: ureq::Agent =
-                        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+                    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
                     let mut accepted = 0;
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);

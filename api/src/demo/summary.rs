@@ -135,15 +135,17 @@ impl Summary {
                 number(line.waiting),
             ]);
         }
-        let headings = [
-            "service", "", ">owed, no claim", ">reports", ">awarded", ">declined", ">to people", ">awaiting a policy",
-        ];
+        let headings =
+            ["service", "", ">owed, no claim", ">reports", ">awarded", ">declined", ">to people", ">awaiting a policy"];
         lines(&headings, &rows).iter().for_each(|line| println!("{line}"));
         println!();
         if self.issued.is_some() {
             self.credited();
         } else {
-            println!("  No credits were issued (--skip-issue). To issue them: redress issue --incident {}\n", super::INCIDENT);
+            println!(
+                "  No credits were issued (--skip-issue). To issue them: redress issue --incident {}\n",
+                super::INCIDENT
+            );
         }
         if let Some(roster) = &self.roster {
             println!(
@@ -154,7 +156,12 @@ impl Summary {
                 roster.refusals.as_ref().map(|path| format!(": {}", path.display())).unwrap_or_default()
             );
         }
-        println!("  {} damage reports over HTTP, {} mails to {}.", group(&self.sent.to_string()), group(&self.mails.to_string()), self.mail_goes_to);
+        println!(
+            "  {} damage reports over HTTP, {} mails to {}.",
+            group(&self.sent.to_string()),
+            group(&self.mails.to_string()),
+            self.mail_goes_to
+        );
         let read: i64 = self.checks.iter().map(|check| check.rows).sum();
         if self.books_hold {
             println!("  The books hold: {} checks over {} rows.\n", self.checks.len(), group(&read.to_string()));
@@ -164,7 +171,10 @@ impl Summary {
         for (step, took) in &self.steps {
             println!("  {:>8.1} s  {step}", took.as_secs_f64());
         }
-        println!("\n  Redress:  {}\n  API:      {}/docs/\n  Mail:     {}/dev/mail\n", self.address, self.address, self.address);
+        println!(
+            "\n  Redress:  {}\n  API:      {}/docs/\n  Mail:     {}/dev/mail\n",
+            self.address, self.address, self.address
+        );
     }
 
     fn credited(&self) {

@@ -101,7 +101,9 @@ fn idempotency_key(request: &HttpRequest) -> ApiResult<String> {
     let missing = || {
         ApiError::with_detail(
             Code::IdempotencyKeyMissing,
-            format!("send one header Idempotency-Key of 1 to {MAX_KEY_LENGTH} visible ASCII characters, the same for every retry"),
+            format!(
+                "send one header Idempotency-Key of 1 to {MAX_KEY_LENGTH} visible ASCII characters, the same for every retry"
+            ),
         )
     };
     let mut values = request.headers().get_all(IDEMPOTENCY_KEY);

@@ -128,10 +128,7 @@ impl RootSpanBuilder for RootSpan {
         )
     }
 
-    fn on_request_end<B: MessageBody>(
-        span: tracing::Span,
-        outcome: &Result<ServiceResponse<B>, actix_web::Error>,
-    ) {
+    fn on_request_end<B: MessageBody>(span: tracing::Span, outcome: &Result<ServiceResponse<B>, actix_web::Error>) {
         DefaultRootSpanBuilder::on_request_end(span.clone(), outcome);
         let status = match outcome {
             Ok(response) => response.status().as_u16(),

@@ -7,8 +7,8 @@ use redress_domain::claim::{ClaimMove, ClaimState};
 use redress_domain::id::{ClaimId, CustomerId, IncidentId, PolicyId, ServiceId};
 use redress_domain::incident::Localised;
 use redress_store::claims::{self, AssessmentRow, ClaimRow, ClaimView};
-use redress_store::incidents::StoredIncident;
 use redress_store::idempotency::{self, SavedAnswer};
+use redress_store::incidents::StoredIncident;
 use redress_store::notices::{self, NoticeRow};
 use redress_store::{Connection, StoreError, audit, holdings, incidents};
 use serde::{Deserialize, Serialize};
@@ -379,8 +379,12 @@ fn insert(
             .collect();
         notices::queue(connection, &rows)?;
     }
-    let view =
-        ClaimView { claim, incident: new.incident.to_string(), service: new.service.to_string(), assessment: Some(row) };
+    let view = ClaimView {
+        claim,
+        incident: new.incident.to_string(),
+        service: new.service.to_string(),
+        assessment: Some(row),
+    };
     let mut answer = answer(&view)?;
     answer.token = Some(app.secrets.claimant_token(ClaimId(id)));
     Ok(Ok(answer))
@@ -497,7 +501,9 @@ mod tests {
     fn a_reference_can_be_read_out() {
         let reference = new_reference();
         assert_eq!(reference.len(), 16);
-        assert!(reference.starts_with("R-") && reference.bytes().all(|b| b == b'-' || ALPHABET.contains(&b) || b == b'R'));
+        assert!(
+            reference.starts_with("R-") && reference.bytes().all(|b| b == b'-' || ALPHABET.contains(&b) || b == b'R')
+        );
         assert_ne!(reference, new_reference());
     }
 }

@@ -113,7 +113,12 @@ impl Tally {
     fn credit(&mut self, policy: &PolicyId, asset: &AssetCode, amount: Amount) -> AppResult<()> {
         self.credits += 1;
         let part = CreditTally { credits: 1, minor: amount.minor() };
-        self.assets.entry(policy.to_string()).or_default().entry(asset.to_string()).or_default().add(asset.as_str(), &part)
+        self.assets
+            .entry(policy.to_string())
+            .or_default()
+            .entry(asset.to_string())
+            .or_default()
+            .add(asset.as_str(), &part)
     }
 
     fn add(&mut self, other: &Self) -> AppResult<()> {
@@ -273,8 +278,9 @@ impl<'a> Context<'a> {
     fn scale_of(&self, code: &AssetCode) -> i16 {
         let stored = self.accounts.assets.values().find(|(known, _)| known == code).map(|(_, scale)| *scale);
         stored.unwrap_or_else(|| {
-            let declared = self.policies.values().flatten().find_map(|active| active.policy.asset(code));
-            i16::from(declared.map_or(code.default_scale(), |asset| asset.scale()))
+            let assets = || self.policies.values().flatten().flat_map(|active| active.policy.assets());
+            let declared = assets().find(|asset| asset.code() == code);
+            i16::from(declared.map_or(code.default_scale(), redress_domain::Asset::scale))
         })
     }
 }
@@ -358,12 +364,7 @@ fn open(context: &Context<'_>, order: &Order) -> AppResult<(RunRow, bool)> {
 }
 
 /// Ends an execution: done when no chunk is left, else stopped, with the reason that a person reads.
-fn close(
-    context: &Context<'_>,
-    run_id: i64,
-    tally: &Tally,
-    failure: Option<AppError>,
-) -> AppResult<Option<String>> {
+fn close(context: &Context<'_>, run_id: i64, tally: &Tally, failure: Option<AppError>) -> AppResult<Option<String>> {
     let stopped = match failure {
         None => None,
         // A budget that is used up is an orderly stop; everything else is an error of this command.

@@ -145,15 +145,8 @@ impl OwnedLetter<'_> {
         // The host of the sender's address makes the id unique in the world; the notice's id makes it stay the same.
         let host = self.from.rsplit('@').next().unwrap_or("localhost").trim_end_matches('>');
         let message_id = format!("{}@{host}", self.id);
-        Letter {
-            from: self.from,
-            to: &self.to,
-            message_id,
-            subject: self.subject,
-            text: self.text,
-            html: self.html,
-        }
-        .build()
+        Letter { from: self.from, to: &self.to, message_id, subject: self.subject, text: self.text, html: self.html }
+            .build()
     }
 }
 

@@ -11,8 +11,7 @@ pub fn add(app: &App, name: &str, role: Role, actor: &Actor) -> AppResult<()> {
     redress_domain::id::CustomerId::parse(name)
         .map_err(|error| AppError::Invalid(error.to_string().replace("customer", "staff name")))?;
     app.store.transaction(|connection| {
-        let entry =
-            actor.entry("staff.add", format!("staff {name}"), serde_json::json!({ "role": role.as_str() }));
+        let entry = actor.entry("staff.add", format!("staff {name}"), serde_json::json!({ "role": role.as_str() }));
         let member =
             StaffMember { name: name.to_owned(), role: role.as_str().to_owned(), added_at: entry.at, revoked_at: None };
         staff::add(connection, &member).map_err(|error| match error.constraint() {

@@ -53,8 +53,7 @@ pub(super) fn plan(context: &Context<'_>, connection: &mut Connection, chunk: &C
     let (from, till) = (chunk.from.as_deref(), chunk.till.as_deref());
     let held = holdings::of_range(connection, context.incident.key, from, till)?;
     let granted = claims::granted_of_range(connection, context.incident.key, from, till)?;
-    let mut plan =
-        Plan { context, credited: credited(context, connection, from, till)?, planned: Planned::default() };
+    let mut plan = Plan { context, credited: credited(context, connection, from, till)?, planned: Planned::default() };
     for customer in held.chunk_by(|a, b| a.customer_id == b.customer_id) {
         plan.customer(customer)?;
     }
