@@ -75,7 +75,9 @@ mod reasons;
 mod regions;
 mod rules;
 mod sentence;
+mod settle;
 mod signatures;
+mod simulate;
 mod subject;
 mod time;
 mod trace;
@@ -93,5 +95,10 @@ pub use outcome::{AssessError, Award, Awards, Evidence, Outcome, RuleName};
 pub use policy::{DeclaredFact, Policy};
 pub use rules::{AssetTerms, Basis, Cap, CapPeriod, CapScope, Document, Reason, Rule, Stacking, StackingRule, Worth};
 pub use sentence::Language;
+pub use settle::{Change, Due, Entry, Given, Input, Programme, Settled, Used, settle};
+pub use simulate::{
+    AssetReport, AssetShift, Bar, Comparison, ComparisonReport, ErrorCount, NothingCount, RuleCount, RuleMove,
+    SideReport, Simulation, SimulationReport,
+};
 pub use subject::{ClaimView, IncidentView, Subject};
 pub use trace::{MAX_TRACE_STEPS, Trace};
