@@ -174,6 +174,10 @@ pub struct GrantedClaim {
     pub id: Uuid,
     /// The service's key.
     pub service_id: i32,
+    /// What was claimed.
+    pub facts: serde_json::Value,
+    /// When.
+    pub submitted_at: Option<DateTime<Utc>>,
     /// The version that granted it.
     pub policy_version_id: Option<i32>,
     /// The assessment whole.
@@ -203,7 +207,15 @@ pub fn granted_of_range(
     }
     let mut granted: Vec<GrantedClaim> = query
         .order((claim::customer_id, claim::id, assessment::seq.desc()))
-        .select((claim::customer_id, claim::id, claim::service_id, assessment::policy_version_id, assessment::trace))
+        .select((
+            claim::customer_id,
+            claim::id,
+            claim::service_id,
+            claim::facts,
+            claim::submitted_at,
+            assessment::policy_version_id,
+            assessment::trace,
+        ))
         .load(connection)?;
     // The newest assessment of a claim comes first; the older ones are history.
     granted.dedup_by(|later, first| later.id == first.id);

@@ -33,7 +33,7 @@ const CHUNK_SIZE: i64 = 5_000;
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
 
 /// How often a chunk that met another transaction is tried again.
-const MAX_TRIES: u32 = 5;
+const MAX_TRIES: u32 = 50;
 
 /// What to issue.
 #[derive(Debug, Clone)]
@@ -109,6 +109,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// The figures of a policy.
+    fn of(&mut self, active: &ActivePolicy) -> &mut PolicyTally {
+        self.policies.entry(active.policy.id().to_string()).or_default()
+    }
+
     /// Counts a credit.
     fn credit(&mut self, policy: &PolicyId, asset: &AssetCode, amount: Amount) -> AppResult<()> {
         self.credits += 1;
