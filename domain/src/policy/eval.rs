@@ -43,7 +43,8 @@ pub(crate) type Evaluated<T> = Result<T, Fault>;
 /// Watches an evaluation. The one that does nothing costs nothing.
 pub(crate) trait Tracer<'a> {
     /// A comparison, or another condition without parts.
-    fn atom(&mut self, _node: NodeId, _sides: Option<(Value<'a>, Value<'a>)>, _result: bool) {}
+    /// `nested`: within a derived fact, a table, a clock, or over a list.
+    fn atom(&mut self, _node: NodeId, _sides: Option<(Value<'a>, Value<'a>)>, _result: bool, _nested: bool) {}
     fn slot(&mut self, _slot: u16) {}
     fn parameter(&mut self, _parameter: u16, _date: Option<NaiveDate>, _value: Number) {}
     fn rounded(&mut self, _before: Value<'a>, _after: Value<'a>, _mode: RoundingMode, _unit: &'a Constant) {}
@@ -65,6 +66,8 @@ pub(crate) struct Frame<'a, 'f, T> {
     pub(crate) locals: [Value<'a>; MAX_LOCALS],
     pub(crate) lists: Vec<Vec<Value<'a>>>,
     pub(crate) steps: u32,
+    /// How many named values and lists are being gone through.
+    pub(crate) nesting: u16,
     pub(crate) tracer: T,
 }
 
@@ -110,7 +113,7 @@ impl<'a, 'f, T: Tracer<'a>> Frame<'a, 'f, T> {
         lists: Vec<Vec<Value<'a>>>,
         tracer: T,
     ) -> Self {
-        Self { program, slots, named, locals: [Value::Missing; MAX_LOCALS], lists, steps: 0, tracer }
+        Self { program, slots, named, locals: [Value::Missing; MAX_LOCALS], lists, steps: 0, nesting: 0, tracer }
     }
 
     /// The truth of a condition.
@@ -123,18 +126,18 @@ impl<'a, 'f, T: Tracer<'a>> Frame<'a, 'f, T> {
                 let left = self.fact(slot, id)?;
                 let right = self.constant(constant);
                 let result = compare(op, &left, &right);
-                self.tracer.atom(id, Some((left, right)), result);
+                self.tracer.atom(id, Some((left, right)), result, self.nesting > 0);
                 Ok(result)
             }
             Node::Compare(op, left, right) => {
                 let (left, right) = (self.value(left)?, self.value(right)?);
                 let result = compare(op, &left, &right);
-                self.tracer.atom(id, Some((left, right)), result);
+                self.tracer.atom(id, Some((left, right)), result, self.nesting > 0);
                 Ok(result)
             }
             Node::Slot(slot) => match self.fact(slot, id)? {
                 Value::Bool(result) => {
-                    self.tracer.atom(id, None, result);
+                    self.tracer.atom(id, None, result, self.nesting > 0);
                     Ok(result)
                 }
                 _ => fault(FaultKind::Internal, id),
@@ -145,7 +148,7 @@ impl<'a, 'f, T: Tracer<'a>> Frame<'a, 'f, T> {
             }
             _ => match self.value(id)? {
                 Value::Bool(result) => {
-                    self.tracer.atom(id, None, result);
+                    self.tracer.atom(id, None, result, self.nesting > 0);
                     Ok(result)
                 }
                 _ => fault(FaultKind::Internal, id),
@@ -315,7 +318,12 @@ impl<'a, 'f, T: Tracer<'a>> Frame<'a, 'f, T> {
             }
             let value = match body {
                 None => element,
-                Some(body) => self.value(body)?,
+                Some(body) => {
+                    self.nesting += 1;
+                    let value = self.value(body);
+                    self.nesting -= 1;
+                    value?
+                }
             };
             match (kind, value) {
                 (Aggregate::SumNumbers, Value::Number(value)) => sum = exact(sum.add(value), node)?,
@@ -354,11 +362,13 @@ impl<'a, 'f, T: Tracer<'a>> Frame<'a, 'f, T> {
         let Some(named) = program.named.get(usize::from(at)) else { return fault(FaultKind::Internal, node) };
         // A derived fact sees no bound variables; the caller's are put back afterwards.
         let locals = std::mem::replace(&mut self.locals, [Value::Missing; MAX_LOCALS]);
+        self.nesting += 1;
         let value = match &named.body {
             Body::Expression(expression) => self.value(*expression),
             Body::Table(table) => self.table(at, table, node),
             Body::Clock(clock) => self.clock(clock, node),
         };
+        self.nesting -= 1;
         self.locals = locals;
         let value = value?;
         if let Some(place) = self.named.get_mut(usize::from(at)) {

@@ -11,7 +11,7 @@ use super::ir::NodeId;
 use super::outcome::{AssessError, Awards, Evidence, Outcome, RuleName};
 use super::program::Program;
 use super::rules::{Action, AssetTerms, AwardItem, Basis, Cap, Document, Reason, Rule, Stacking, SubjectCap};
-use super::subject::{Built, Subject, bind_facts, bind_subject};
+use super::subject::{Built, Defaulted, Subject, bind_facts, bind_subject};
 use super::types::Unit;
 use super::value::{List, Value};
 use crate::asset::{Amount, AmountError, Asset};
@@ -88,7 +88,7 @@ impl Policy {
 
     fn run<'p, V>(
         &'p self,
-        bind: impl FnOnce(&'p Program, &mut [Value<'p>], &mut Built<'p>) -> Result<(), AssessError>,
+        bind: impl FnOnce(&'p Program, &mut [Value<'p>], &mut Built<'p>) -> Result<Defaulted, AssessError>,
         finish: impl FnOnce(&mut Frame<'p, '_, Silent>, Outcome<'p>) -> Result<V, AssessError>,
     ) -> Result<V, AssessError> {
         let inner: &'p Inner = &self.inner;

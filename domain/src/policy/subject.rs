@@ -94,18 +94,27 @@ pub struct Subject<'a> {
 /// Lists that had to be built while binding; they live as long as the assessment.
 pub(crate) type Built<'a> = Vec<Vec<Value<'a>>>;
 
+/// One bit for each fact (at most [`super::limits::MAX_FACTS`]) that was not given.
+pub(crate) type Defaulted = u128;
+
 /// Reads all facts of a subject into their slots.
 pub(crate) fn bind_subject<'a>(
     program: &'a Program,
     subject: &Subject<'a>,
     slots: &mut [Value<'a>],
     built: &mut Built<'a>,
-) -> Result<(), AssessError> {
-    for (slot, place) in program.slots.iter().zip(slots) {
+) -> Result<Defaulted, AssessError> {
+    let mut defaulted = 0;
+    for (at, (slot, place)) in program.slots.iter().zip(slots).enumerate() {
         let value = from_subject(slot, subject, program, built)?;
-        *place = present(slot, value, &|| Vec::new())?;
+        if matches!(value, Value::Missing) {
+            *place = absent(slot, &|| Vec::new())?;
+            defaulted |= 1 << at;
+        } else {
+            *place = value;
+        }
     }
-    Ok(())
+    Ok(defaulted)
 }
 
 /// Reads all facts of a facts file into their slots.
@@ -114,15 +123,21 @@ pub(crate) fn bind_facts<'a>(
     facts: &'a Facts,
     slots: &mut [Value<'a>],
     built: &mut Built<'a>,
-) -> Result<(), AssessError> {
-    for (slot, place) in program.slots.iter().zip(slots) {
+) -> Result<Defaulted, AssessError> {
+    let mut defaulted = 0;
+    for (at, (slot, place)) in program.slots.iter().zip(slots).enumerate() {
         let value = match facts.get(&slot.name) {
             Some(value) => typed(slot, value, program, built)?,
             None => implied(slot, facts),
         };
-        *place = present(slot, value, &|| facts.iter().map(|(name, _)| name.to_owned()).collect())?;
+        if matches!(value, Value::Missing) {
+            *place = absent(slot, &|| facts.iter().map(|(name, _)| name.to_owned()).collect())?;
+            defaulted |= 1 << at;
+        } else {
+            *place = value;
+        }
     }
-    Ok(())
+    Ok(defaulted)
 }
 
 /// What follows from other facts of the file: the hull and the start of the incident's windows, the count of documents.
@@ -156,12 +171,8 @@ fn implied<'a>(slot: &Slot, facts: &'a Facts) -> Value<'a> {
     }
 }
 
-/// The value, or the default, or an error that names the fact.
-#[inline]
-fn present<'a>(slot: &'a Slot, value: Value<'a>, given: &dyn Fn() -> Vec<String>) -> Result<Value<'a>, AssessError> {
-    if !matches!(value, Value::Missing) {
-        return Ok(value);
-    }
+/// The default of a fact that is missing, or an error that names it.
+fn absent<'a>(slot: &'a Slot, given: &dyn Fn() -> Vec<String>) -> Result<Value<'a>, AssessError> {
     match &slot.default {
         Some(default) => Ok(default.value()),
         None if slot.optional => Ok(Value::Missing),
