@@ -162,7 +162,8 @@ CREATE TABLE claim (
 );
 CREATE INDEX claim_by_id ON claim (id);
 CREATE INDEX claim_by_reference ON claim (reference);
-CREATE INDEX claim_to_issue ON claim (incident_id, customer_id) WHERE state IN ('approved', 'partly_approved');
+CREATE INDEX claim_granted ON claim (incident_id, customer_id)
+    WHERE state IN ('approved', 'partly_approved', 'issued', 'closed');
 CREATE INDEX claim_waiting ON claim (incident_id, service_id, id) WHERE state = 'pending_policy';
 
 -- What the claimant wrote of himself, sealed: destroyed on time without touching a figure.

@@ -117,6 +117,8 @@ fn credited(
 struct Granted<'a> {
     active: &'a ActivePolicy,
     id: Uuid,
+    /// Whether it waits for its credit.
+    waits: bool,
     service_key: i32,
     awards: Vec<Given>,
     facts: Facts,
@@ -127,8 +129,10 @@ struct Granted<'a> {
 struct Item<'a> {
     active: &'a ActivePolicy,
     name: String,
-    /// The claim, where it is one.
+    /// The claim, where it is one that waits for its credit.
     claim: Option<Uuid>,
+    /// Whether it is there only because it may pay the same loss as another.
+    is_history: bool,
     input: Input<'a>,
     given: Vec<Given>,
 }
@@ -143,7 +147,8 @@ impl<'a> Plan<'a> {
     fn new(context: &'a Context<'a>, connection: &mut Connection) -> AppResult<Self> {
         let mut programme = Programme::default();
         let mut parts = Vec::new();
-        for active in context.policies.values().flatten().filter(|active| active.has_programme_cap()) {
+        let in_scope = |active: &&ActivePolicy| active.has_programme_cap() && context.is_in_scope(active.policy.id());
+        for active in context.policies.values().flatten().filter(in_scope) {
             for cap in active.policy.caps().iter().filter(|cap| cap.scope() == CapScope::Programme) {
                 let Some(asset) = active.policy.assets().get(cap.asset_place()) else { continue };
                 let known = context.accounts.assets.iter().find(|(_, (code, _))| code == asset.code());
@@ -212,7 +217,7 @@ impl<'a> Plan<'a> {
             .collect();
         let settled = settle(&entries, &mut self.programme);
         let mut reached: Vec<i32> = Vec::new();
-        for (item, settled) in items.iter().zip(settled) {
+        for (item, settled) in items.iter().zip(settled).filter(|(item, _)| !item.is_history) {
             let owed = self.record(&customer, item, &settled)?;
             if owed && !reached.contains(&item.active.version_key) {
                 reached.push(item.active.version_key);
@@ -339,7 +344,8 @@ fn items<'a>(context: &'a Context<'a>, held: &'a [(i32, Vec<Holding>)], granted:
             for holding in holdings {
                 let input = Input::Records(Subject { holding: Some(holding), ..subject });
                 let name = format!("holding/{}", holding.reference);
-                items.push(Item { active, name, claim: None, input, given: Vec::new() });
+                let is_history = !context.is_in_scope(active.policy.id());
+                items.push(Item { active, name, claim: None, is_history, input, given: Vec::new() });
             }
         }
     }
@@ -348,19 +354,21 @@ fn items<'a>(context: &'a Context<'a>, held: &'a [(i32, Vec<Holding>)], granted:
         let subject = Subject { claim: Some(view), ..of_service(claim.service_key) };
         let input = Input::Decided { awards: &claim.awards, subject };
         let name = format!("claim/{}", claim.id);
-        items.push(Item { active: claim.active, name, claim: Some(claim.id), input, given: Vec::new() });
+        let waits = claim.waits && context.is_in_scope(claim.active.policy.id());
+        let (active, claim) = (claim.active, waits.then_some(claim.id));
+        items.push(Item { active, name, claim, is_history: !waits, input, given: Vec::new() });
     }
     items
 }
 
-/// What was granted to a claim; none when its policy is not in this run's scope. The version that granted it may be
-/// retired since: what it granted stands.
+/// What was granted to a claim; none when no version of its policy is in force any more. The version that granted it may
+/// be retired since: what it granted stands.
 fn granted<'a>(context: &'a Context<'a>, claim: &GrantedClaim) -> AppResult<Option<Granted<'a>>> {
     let Some(policy) = claim.policy_version_id.and_then(|version| context.names.get(&version)) else {
         return Ok(None);
     };
-    let in_scope = context.policies.get(&claim.service_id).into_iter().flatten();
-    let Some(active) = in_scope.into_iter().find(|active| active.policy.id() == policy) else { return Ok(None) };
+    let in_force = context.policies.get(&claim.service_id).into_iter().flatten();
+    let Some(active) = in_force.into_iter().find(|active| active.policy.id() == policy) else { return Ok(None) };
     let assessment: StoredAssessment = serde_json::from_value(claim.trace.clone()).map_err(StoreError::corrupt)?;
     let awards = assessment
         .awards
@@ -373,8 +381,9 @@ fn granted<'a>(context: &'a Context<'a>, claim: &GrantedClaim) -> AppResult<Opti
         })
         .collect::<AppResult<_>>()?;
     let facts = stated_facts(claim.id, &claim.facts)?.facts;
+    let waits = matches!(claim.state.as_str(), "approved" | "partly_approved");
     let (id, service_key, submitted_at) = (claim.id, claim.service_id, claim.submitted_at);
-    Ok(Some(Granted { active, id, service_key, awards, facts, submitted_at }))
+    Ok(Some(Granted { active, id, waits, service_key, awards, facts, submitted_at }))
 }
 
 /// A stored row as the domain has it, checked again: a corrupt row fails loudly.
