@@ -146,8 +146,8 @@ impl Reason {
 pub struct Document {
     pub(crate) code: Box<str>,
     pub(crate) title: Option<Localised>,
-    /// It is asked for only when the first is above the second.
-    pub(crate) above: Option<(NodeId, NodeId)>,
+    /// The condition under which it is asked for; nothing: always.
+    pub(crate) when: Option<NodeId>,
     pub(crate) threshold: Option<super::number::Number>,
     pub(crate) threshold_asset: Option<u16>,
     pub(crate) span: Span,
