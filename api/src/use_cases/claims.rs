@@ -84,9 +84,12 @@ pub struct Contact {
 
 /// A name stands in our mails, and anybody may name anybody's address: it must not become a link or a second letter.
 fn no_link(name: &str) -> Result<(), ValidationError> {
-    let is_host = |word: &str| word.split('.').skip(1).any(|part| part.chars().take_while(|c| c.is_alphanumeric()).count() > 1);
+    let is_host =
+        |word: &str| word.split('.').skip(1).any(|part| part.chars().take_while(|c| c.is_alphanumeric()).count() > 1);
     if name.chars().any(|c| c.is_control() || "/\\:@<>".contains(c)) || name.split_whitespace().any(is_host) {
-        return Err(ValidationError::new("name").with_message("is no name: it has a link, an address or a line break".into()));
+        return Err(
+            ValidationError::new("name").with_message("is no name: it has a link, an address or a line break".into())
+        );
     }
     Ok(())
 }
