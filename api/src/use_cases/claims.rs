@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
-use validator::Validate;
+use validator::{Validate, ValidationError};
 
 use super::policies::move_of;
 use crate::app::{Actor, App};
@@ -73,13 +73,22 @@ pub struct Contact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
     /// How to address the claimant.
-    #[validate(length(max = 100, message = "is longer than 100 characters"))]
+    #[validate(length(max = 100, message = "is longer than 100 characters"), custom(function = no_link))]
     #[schema(max_length = 100)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The language of notices.
     #[serde(default)]
     pub language: Language,
+}
+
+/// A name stands in our mails, and anybody may name anybody's address: it must not become a link or a second letter.
+fn no_link(name: &str) -> Result<(), ValidationError> {
+    let is_host = |word: &str| word.split('.').skip(1).any(|part| part.chars().take_while(|c| c.is_alphanumeric()).count() > 1);
+    if name.chars().any(|c| c.is_control() || "/\\:@<>".contains(c)) || name.split_whitespace().any(is_host) {
+        return Err(ValidationError::new("name").with_message("is no name: it has a link, an address or a line break".into()));
+    }
+    Ok(())
 }
 
 /// A damage report.
