@@ -201,7 +201,8 @@ pub fn approve_budget(
     let request: i64 = budget_request::table
         .filter(budget_request::budget_id.eq(row.key).and(budget_request::amount.eq(amount)))
         .filter(budget_request::approved_at.is_null())
-        .order(budget_request::id)
+        // Another person's first: one's own may stand beside it, and only that one cannot be approved.
+        .order((budget_request::authorised_by.eq(by), budget_request::id))
         .select(budget_request::id)
         .for_update()
         .first(connection)
