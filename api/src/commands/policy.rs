@@ -68,8 +68,11 @@ pub fn check(paths: &[PathBuf], output: Output, out: &mut dyn Write) -> io::Resu
                     writeln!(out, "{}: {problem}\n", file.file)?;
                 }
             }
-            let warnings =
-                checked.iter().flat_map(|file| &file.diagnostics).filter(|found| found.severity == Severity::Warning).count();
+            let warnings = checked
+                .iter()
+                .flat_map(|file| &file.diagnostics)
+                .filter(|found| found.severity == Severity::Warning)
+                .count();
             writeln!(out, "{}", check_summary(checked.len(), failed, warnings))?;
         }
     }
@@ -97,7 +100,14 @@ fn check_file(path: &Path) -> CheckedFile {
     let source = match read(path) {
         Ok(source) => source,
         Err(problem) => {
-            return CheckedFile { file, ok: false, policy: None, version: None, diagnostics: Vec::new(), problem: Some(problem) };
+            return CheckedFile {
+                file,
+                ok: false,
+                policy: None,
+                version: None,
+                diagnostics: Vec::new(),
+                problem: Some(problem),
+            };
         }
     };
     match Policy::compile(&source, &file) {
@@ -161,7 +171,10 @@ pub fn test(paths: &[PathBuf], output: Output, out: &mut dyn Write) -> io::Resul
     match output {
         Output::Json => {
             let coverage = json!({ "total": total, "covered": covered, "percent": percent });
-            print_json(out, &json!({ "ok": ok, "cases": cases, "passed": passed, "coverage": coverage, "policies": tested }))?;
+            print_json(
+                out,
+                &json!({ "ok": ok, "cases": cases, "passed": passed, "coverage": coverage, "policies": tested }),
+            )?;
         }
         Output::Text => {
             for file in &tested {
@@ -315,7 +328,8 @@ pub fn assess(policy: &Path, facts: &Path, output: Output, out: &mut dyn Write) 
 fn with_sentences(assessment: &Assessment) -> io::Result<serde_json::Value> {
     let mut document = serde_json::to_value(assessment).map_err(io::Error::other)?;
     if let Some(object) = document.as_object_mut() {
-        let sentence = json!({ "ko": assessment.sentence(Language::Korean), "en": assessment.sentence(Language::English) });
+        let sentence =
+            json!({ "ko": assessment.sentence(Language::Korean), "en": assessment.sentence(Language::English) });
         object.insert("sentence".to_owned(), sentence);
     }
     Ok(document)
