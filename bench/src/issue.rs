@@ -239,29 +239,31 @@ fn write_roster(path: &Path, credits: u64) -> std::io::Result<()> {
     out.flush()
 }
 
-diesel::table! {
-    floor (customer_id, id) {
-        customer_id -> Text,
-        id -> Uuid,
-    }
+/// A table with the columns of a transfer, as COPY names them.
+macro_rules! transfers {
+    ($name:ident) => {
+        diesel::table! {
+            $name (customer_id, id) {
+                customer_id -> Text,
+                id -> Uuid,
+                posting_id -> Int8,
+                amount -> Int8,
+                debit_account -> Int4,
+                credit_account -> Int4,
+                asset_id -> Int4,
+                policy_version_id -> Int4,
+                code -> Int2,
+                subject -> Text,
+            }
+        }
+    };
 }
+
+transfers!(transfer);
+transfers!(floor);
 
 /// Writes the finished rows to a file, as COPY has them.
 fn export(connection: &mut PgConnection, file: &Path) -> Result<(), String> {
-    diesel::table! {
-        transfer (customer_id, id) {
-            customer_id -> Text,
-            id -> Uuid,
-            posting_id -> Int8,
-            amount -> Int8,
-            debit_account -> Int4,
-            credit_account -> Int4,
-            asset_id -> Int4,
-            policy_version_id -> Int4,
-            code -> Int2,
-            subject -> Text,
-        }
-    }
     let mut rows =
         diesel::copy_to(transfer::table).with_format(CopyFormat::Binary).load_raw(connection).map_err(said)?;
     let mut out = BufWriter::new(File::create(file).map_err(said)?);
