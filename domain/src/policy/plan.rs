@@ -7,12 +7,12 @@ use std::cmp::Ordering;
 use chrono::{DateTime, Utc};
 
 use super::ast::BinaryOp;
-use super::eval::{Evaluated, Fault, FaultKind, Frame, Tracer};
+use super::eval::{Evaluated, Frame, Tracer};
 use super::ir::{Node, NodeId};
 use super::number::Number;
 use super::program::Program;
 use super::rules::Rule;
-use super::value::{Constant, Value};
+use super::value::{Constant, Value, same_text};
 
 /// Places from here on are rules that decide.
 const DECIDES: u16 = 0x8000;
@@ -133,28 +133,28 @@ impl Plan {
 impl Test {
     #[inline]
     fn holds<'a, T: Tracer<'a>>(&self, frame: &mut Frame<'a, '_, T>) -> Evaluated<bool> {
-        let order = match (&self.kind, frame.slots.get(usize::from(self.slot))) {
-            (Kind::Other, _) | (_, None) => return frame.truth(self.node),
-            (_, Some(Value::Missing)) => return Err(Fault { kind: FaultKind::Missing(self.slot), node: self.node }),
-            (Kind::Whole(bound), Some(Value::Number(Number::Decimal(value)))) if value.scale() == 0 => {
-                value.mantissa().cmp(&i128::from(*bound))
-            }
-            (Kind::Instant(bound), Some(Value::Timestamp(at))) => at.cmp(bound),
-            (Kind::Text(wanted), Some(Value::Text(text))) => {
-                if **wanted == **text {
-                    Ordering::Equal
-                } else {
-                    Ordering::Less
+        let fact = frame.slots.get(usize::from(self.slot));
+        let equal_or_less = |equal: bool| if equal { Ordering::Equal } else { Ordering::Less };
+        let order = match &self.kind {
+            Kind::Instant(bound) => match fact {
+                Some(Value::Timestamp(at)) => at.cmp(bound),
+                _ => return self.slowly(frame),
+            },
+            Kind::Whole(bound) => match fact {
+                Some(Value::Number(Number::Decimal(value))) if value.scale() == 0 => {
+                    value.mantissa().cmp(&i128::from(*bound))
                 }
-            }
-            (Kind::Bool, Some(Value::Bool(value))) => {
-                if *value {
-                    Ordering::Equal
-                } else {
-                    Ordering::Less
-                }
-            }
-            _ => return frame.truth(self.node),
+                _ => return self.slowly(frame),
+            },
+            Kind::Text(wanted) => match fact {
+                Some(Value::Text(text)) => equal_or_less(same_text(wanted, text)),
+                _ => return self.slowly(frame),
+            },
+            Kind::Bool => match fact {
+                Some(Value::Bool(value)) => equal_or_less(*value),
+                _ => return self.slowly(frame),
+            },
+            Kind::Other => return self.slowly(frame),
         };
         let bit = match order {
             Ordering::Less => 1,
@@ -171,6 +171,14 @@ impl Test {
             frame.tracer.atom(self.node, sides, result, false);
         }
         Ok(result)
+    }
+}
+
+impl Test {
+    /// Asks the evaluator, which also says what is missing.
+    #[inline(never)]
+    fn slowly<'a, T: Tracer<'a>>(&self, frame: &mut Frame<'a, '_, T>) -> Evaluated<bool> {
+        frame.truth(self.node)
     }
 }
 

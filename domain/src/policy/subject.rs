@@ -7,7 +7,7 @@ use super::number::{Number, parse_decimal};
 use super::outcome::AssessError;
 use super::program::{Program, Slot, Source};
 use super::types::{Base, Type, quoted};
-use super::value::{Constant, List, Value, parse_duration};
+use super::value::{Constant, List, Value, parse_duration, same_text};
 use crate::holding::{Attribute, Attributes, Holding};
 use crate::id::ServiceId;
 use crate::incident::{Impact, Incident, Severity};
@@ -379,7 +379,7 @@ fn from_text<'a>(slot: &'a Slot, kind: Type, text: &'a str, program: &'a Program
 #[inline]
 fn check_text<'a>(slot: &Slot, text: &'a str, program: &Program) -> Result<&'a str, AssessError> {
     let Base::Enum(set) = slot.kind.base else { return Ok(text) };
-    if program.names.enum_values(set).iter().any(|known| **known == *text) {
+    if program.names.enum_values(set).iter().any(|known| same_text(known, text)) {
         return Ok(text);
     }
     Err(mistyped(slot, program, &format!("'{}'", super::document::shorten(text))))
