@@ -104,7 +104,8 @@ fn a_key_that_is_under_way_is_answered_at_once() {
         other.batch_execute("BEGIN; LOCK TABLE claim IN ACCESS EXCLUSIVE MODE").unwrap();
         std::thread::scope(|scope| {
             let first = scope.spawn(|| server.claim("slow", &merchant_claim("m-1", "100000")));
-            let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+            let waits =
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
             while redress.number(waits) == 0 {
                 std::thread::yield_now();
             }
@@ -174,12 +175,20 @@ fn what_is_no_request_is_refused_with_a_code() {
         let key = ("idempotency-key", "k");
         server.post("/v1/claims", &[json], &body).is_problem(400, "idempotency_key_missing");
         server.post("/v1/claims", &[json, ("idempotency-key", "")], &body).is_problem(400, "idempotency_key_missing");
-        server.post("/v1/claims", &[json, ("idempotency-key", "a b")], &body).is_problem(400, "idempotency_key_missing");
+        server
+            .post("/v1/claims", &[json, ("idempotency-key", "a b")], &body)
+            .is_problem(400, "idempotency_key_missing");
         let long = "k".repeat(129);
-        server.post("/v1/claims", &[json, ("idempotency-key", &long)], &body).is_problem(400, "idempotency_key_missing");
-        server.post("/v1/claims", &[json, key, ("idempotency-key", "l")], &body).is_problem(400, "idempotency_key_missing");
+        server
+            .post("/v1/claims", &[json, ("idempotency-key", &long)], &body)
+            .is_problem(400, "idempotency_key_missing");
+        server
+            .post("/v1/claims", &[json, key, ("idempotency-key", "l")], &body)
+            .is_problem(400, "idempotency_key_missing");
         server.post("/v1/claims", &[key], &body).is_problem(415, "unsupported_media_type");
-        server.post("/v1/claims", &[("content-type", "text/plain"), key], &body).is_problem(415, "unsupported_media_type");
+        server
+            .post("/v1/claims", &[("content-type", "text/plain"), key], &body)
+            .is_problem(415, "unsupported_media_type");
         for broken in ["", "{", "{\"a", "null", "[]", "[1", &as_list, "\u{feff}{}", &format!("{body} {body}")] {
             server.post("/v1/claims", &[json, key], broken).is_problem(400, "malformed_body");
         }
@@ -251,7 +260,11 @@ fn a_claim_without_a_policy_waits_and_is_assessed_when_one_comes_into_force() {
             server.get(&format!("/v1/claims/{}", claim["id"].as_str().unwrap()), &[("authorization", &bearer)]).json()
         };
         let assessed = show(&filed);
-        assert_eq!((assessed["status"].as_str(), assessed["assessment"]["rule"].is_string()), (Some("approved"), true), "{assessed}");
+        assert_eq!(
+            (assessed["status"].as_str(), assessed["assessment"]["rule"].is_string()),
+            (Some("approved"), true),
+            "{assessed}"
+        );
         assert_eq!(show(&odd)["status"], "in_review");
     });
 }
@@ -267,7 +280,10 @@ fn personal_data_lie_sealed_and_never_in_the_log() {
         let filed = server.claim("private", &claim);
         assert_eq!(filed.status, 201);
         let token = filed.json()["token"].as_str().unwrap().to_owned();
-        server.get(&format!("/v1/claims/{}", filed.json()["id"].as_str().unwrap()), &[("authorization", &format!("Bearer {token}"))]);
+        server.get(
+            &format!("/v1/claims/{}", filed.json()["id"].as_str().unwrap()),
+            &[("authorization", &format!("Bearer {token}"))],
+        );
         let everything = redress.text(
             "SELECT string_agg(t, ' ') FROM (SELECT claim::text AS t FROM claim UNION ALL SELECT audit::text FROM audit \
              UNION ALL SELECT encode(sealed, 'escape') FROM personal UNION ALL SELECT notice::text FROM notice) AS all_rows",

@@ -271,9 +271,12 @@ impl Redress {
 
     /// Adds the staff of the tests: `author`, `approver`, `finance`, `finance-2`.
     pub fn with_staff(&self) -> &Self {
-        for (name, role) in
-            [("author", "policy_author"), ("approver", "policy_approver"), ("finance", "finance"), ("finance-2", "finance")]
-        {
+        for (name, role) in [
+            ("author", "policy_author"),
+            ("approver", "policy_approver"),
+            ("finance", "finance"),
+            ("finance-2", "finance"),
+        ] {
             self.run(&["staff", "add", name, "--role", role]).succeeds();
         }
         self
@@ -292,8 +295,21 @@ impl Redress {
     /// Authorises and approves a budget.
     pub fn with_budget(&self, service: &str, asset: &str, amount: &str) -> &Self {
         for (verb, by) in [("authorise", "finance"), ("approve", "finance-2")] {
-            self.run(&["budget", verb, "--incident", INCIDENT, "--service", service, "--asset", asset, "--amount", amount, "--as", by])
-                .succeeds();
+            self.run(&[
+                "budget",
+                verb,
+                "--incident",
+                INCIDENT,
+                "--service",
+                service,
+                "--asset",
+                asset,
+                "--amount",
+                amount,
+                "--as",
+                by,
+            ])
+            .succeeds();
         }
         self
     }
@@ -309,7 +325,11 @@ impl Redress {
         assert_eq!(self.number("SELECT count(*) FROM run WHERE state = 'running'"), 0, "a run is stuck");
         assert_eq!(self.number("SELECT count(*) FROM claim WHERE state = 'submitted'"), 0, "a claim is stuck");
         self.run(&["notify"]).succeeds();
-        assert_eq!(self.number("SELECT count(*) FROM notice WHERE state = 'queued' AND next_at <= now()"), 0, "a notice is stuck");
+        assert_eq!(
+            self.number("SELECT count(*) FROM notice WHERE state = 'queued' AND next_at <= now()"),
+            0,
+            "a notice is stuck"
+        );
     }
 }
 
@@ -497,7 +517,8 @@ impl Server {
 
     /// Sends any method without a body.
     pub fn call(&self, method: &str, path: &str) -> Answer {
-        let request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url)).body(()).unwrap();
+        let request =
+            ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url)).body(()).unwrap();
         Answer::of(self.agent.run(request).unwrap())
     }
 

@@ -182,7 +182,10 @@ fn webtoon_gives_days_or_hours_and_the_cash_once_a_customer() {
         // A right that the records show later changes nothing of the cash, wherever it is sorted in.
         import(redress, "two,webtoon,a-earlier,right,,2022-10-16T01:00:00+09:00,web,,\n");
         assert_eq!(redress.issue()["issued"], 1);
-        assert_eq!(redress.number("SELECT sum(amount) FROM transfer WHERE customer_id = 'two' AND amount > 1000"), 3000);
+        assert_eq!(
+            redress.number("SELECT sum(amount) FROM transfer WHERE customer_id = 'two' AND amount > 1000"),
+            3000
+        );
     });
 }
 

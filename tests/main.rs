@@ -13,3 +13,4 @@ mod mail;
 mod rosters;
 mod routes;
 mod secrets;
+mod stacking;

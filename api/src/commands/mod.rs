@@ -19,7 +19,7 @@ use crate::cli::{
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
 use crate::settings::Settings;
-use crate::use_cases::{budgets, incidents, issue, notices, policies, reports, rosters, staff};
+use crate::use_cases::{budgets, incidents, issue, notices, policies, reports, rosters, simulate, staff};
 
 /// Runs a command.
 pub fn run(cli: Cli) -> AppResult<ExitCode> {
@@ -30,10 +30,33 @@ pub fn run(cli: Cli) -> AppResult<ExitCode> {
         Command::Serve(args) => serve::run(Settings::load(&global, args.listen)?),
         Command::Migrate { plan } => migrate(&Settings::load(&global, None)?, plan),
         Command::Doctor => doctor::run(&global),
-        Command::Policy(PolicyCommand::Check { paths }) => Ok(policy::check(&paths, format)),
-        Command::Policy(PolicyCommand::Test { paths }) => Ok(policy::test(&paths, format)),
-        Command::Policy(PolicyCommand::Assess { policy, facts }) => Ok(policy::assess(&policy, &facts, format)),
+        Command::Policy(PolicyCommand::Check { paths }) => printed(|out| policy::check(&paths, output(format), out)),
+        Command::Policy(PolicyCommand::Test { paths }) => printed(|out| policy::test(&paths, output(format), out)),
+        Command::Policy(PolicyCommand::Assess { policy, facts }) => {
+            printed(|out| policy::assess(&policy, &facts, output(format), out))
+        }
+        Command::Policy(PolicyCommand::Simulate { policy, roster, incident_file: Some(file) }) => {
+            let done = simulate::run(&simulate::Ground::IncidentFile(&file), &policy, &roster)?;
+            print_or(format, &done, || print::simulation(&done));
+            Ok(ExitCode::SUCCESS)
+        }
         command => with_database(&open(&global)?, command, format),
+    }
+}
+
+fn output(format: Format) -> policy::Output {
+    match format {
+        Format::Text => policy::Output::Text,
+        Format::Json => policy::Output::Json,
+    }
+}
+
+/// Runs what prints by itself and returns an exit code; a reader that went away is no error of ours.
+fn printed(print: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<u8>) -> AppResult<ExitCode> {
+    match print(&mut std::io::stdout().lock()) {
+        Ok(code) => Ok(ExitCode::from(code)),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(AppError::io("printing")(error)),
     }
 }
 
@@ -70,6 +93,16 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
                     done.policy, done.version, done.assessed
                 );
             });
+        }
+        Command::Policy(PolicyCommand::Simulate { policy, roster, incident_file: _ }) => {
+            let done = simulate::run(&simulate::Ground::Installation(app), &policy, &roster)?;
+            print_or(format, &done, || print::simulation(&done));
+        }
+        Command::Policy(PolicyCommand::Retire { policy, incident, by }) => {
+            let name = PolicyId::parse(&policy).map_err(|error| AppError::Invalid(error.to_string()))?;
+            let incident = incident_flag(&incident)?;
+            let done = policies::retire(app, &incident, &name, &Actor::at_command_line(Some(&by)))?;
+            print_or(format, &done, || println!("{} {} is out of force.", done.policy, done.version));
         }
         Command::Policy(_) | Command::Demo(_) | Command::Serve(_) | Command::Migrate { .. } | Command::Doctor => {}
         Command::Roster(RosterCommand::Import { file, incident, refusals }) => {

@@ -44,6 +44,7 @@
 //! From records instead of a facts file, facts are read in place: [`Subject`] with an [`IncidentView`] (made once an
 //! incident and service), a [`crate::Holding`], the attributes of the customer's account and a [`ClaimView`];
 //! [`Policy::assess`] and [`Policy::explain`].
+mod analysis;
 mod assessment;
 mod ast;
 mod calls;
@@ -95,6 +96,7 @@ pub use cases::CaseFile;
 pub use coverage::{Coverage, MissingCoverage};
 pub use diagnostic::{Diagnostic, Severity};
 pub use facts::{FactValue, Facts, FactsError};
+pub use lint::LINTS;
 pub use number::{Number, NumberError, RoundingMode, parse_decimal};
 pub use outcome::{AssessError, Award, Awards, Evidence, Outcome, RuleName};
 pub use policy::{DeclaredFact, Policy};

@@ -102,7 +102,6 @@ pub(crate) struct AwardItem {
     pub(crate) amount: NodeId,
     pub(crate) when: Option<NodeId>,
     pub(crate) reference: Option<String>,
-    pub(crate) span: Span,
 }
 
 /// Why nothing is owed, in words for a claimant.

@@ -8,19 +8,26 @@ use chrono::{Datelike, NaiveDate};
 use rust_decimal::Decimal;
 
 use super::facts::Facts;
-use super::outcome::{AssessError, Outcome};
+use super::outcome::{AssessError, Awards, Outcome, RuleName};
 use super::policy::{Aside, Policy};
 use super::rules::{Cap, CapPeriod, CapScope, StackingRule};
 use super::subject::Subject;
 use crate::asset::{Amount, Asset, AssetCode};
 
-/// Where the facts of an entry are.
+/// Where the facts of an entry are, or what was decided of it.
 #[derive(Debug, Clone, Copy)]
 pub enum Input<'a> {
     /// In records.
     Records(Subject<'a>),
     /// In a facts file.
     Facts(&'a Facts),
+    /// In records, but the awards were decided before: when a claim was filed, or by a person.
+    Decided {
+        /// What was granted.
+        awards: &'a [Given],
+        /// The records, for the stacking key and the period.
+        subject: Subject<'a>,
+    },
 }
 
 /// One subject of the customer and the policy that is applied to it.
@@ -157,6 +164,11 @@ fn assess<'a>(entry: &Entry<'a>) -> Work<'a> {
     let assessed = match &entry.input {
         Input::Records(subject) => entry.policy.assess_aside(subject),
         Input::Facts(facts) => entry.policy.assess_facts_aside(facts),
+        Input::Decided { awards, subject } => decided(entry.policy, awards).map(|outcome| {
+            // What was decided stands even where the records would not suffice to decide it again.
+            let aside = entry.policy.assess_aside(subject).map(|(_, aside)| aside);
+            (outcome, aside.unwrap_or_default())
+        }),
     };
     let (outcome, aside) = match assessed {
         Ok((outcome, aside)) => (Ok(outcome), aside),
@@ -180,6 +192,26 @@ fn assess<'a>(entry: &Entry<'a>) -> Work<'a> {
         }
     }
     Work { entry: *entry, outcome, aside, due }
+}
+
+/// What was granted, as an outcome of the policy.
+fn decided<'a>(policy: &'a Policy, granted: &[Given]) -> Result<Outcome<'a>, AssessError> {
+    let unknown = |asset: &AssetCode| {
+        let message = format!("`{asset}` was granted, but the policy in force knows no such asset");
+        AssessError::new("unknown-award", message, "decide the claim anew under the policy in force")
+    };
+    let mut awards = Awards::of(policy.assets());
+    for given in granted {
+        let place = policy.assets().iter().position(|asset| *asset.code() == given.asset);
+        let place = place.and_then(|place| u16::try_from(place).ok()).ok_or_else(|| unknown(&given.asset))?;
+        awards.add(place, given.amount).ok_or_else(|| unknown(&given.asset))?;
+    }
+    let last = policy.rules().len().checked_sub(1);
+    let rule = last.and_then(|place| Some(RuleName { rule: policy.rules().get(place)?, place }));
+    match rule {
+        Some(rule) if !awards.is_empty() => Ok(Outcome::Award { awards, rule }),
+        rule => Ok(Outcome::Pending { rule }),
+    }
 }
 
 fn fresh(asset: &Asset, assessed: Amount) -> Due<'_> {
@@ -215,6 +247,7 @@ fn stack(work: &mut [Work<'_>], order: &[usize]) {
         else {
             continue;
         };
+        let winner = standing_before(work, members, winner);
         let standing = work[winner].entry;
         for at in members.iter().filter(|at| **at != winner) {
             let loser = &mut work[*at];
@@ -226,6 +259,28 @@ fn stack(work: &mut [Work<'_>], order: &[usize]) {
             }
         }
     }
+}
+
+/// What was credited before counts towards the same loss, and is never taken back: of the same asset it is counted as
+/// given to the winner, who then gets the difference; of another asset it cannot be, so whoever has it keeps standing.
+fn standing_before(work: &mut [Work<'_>], members: &[usize], winner: usize) -> usize {
+    let has_been_given = |work: &Work<'_>| work.due.iter().any(|due| due.given > Amount::ZERO);
+    let same_asset =
+        |one: &Work<'_>, other: &Work<'_>| matches!((&one.due[..], &other.due[..]), ([x], [y]) if x.asset == y.asset);
+    let mut counted = Amount::ZERO;
+    for at in members.iter().copied().filter(|at| *at != winner) {
+        if !has_been_given(&work[at]) {
+            continue;
+        }
+        if !same_asset(&work[at], &work[winner]) {
+            return at;
+        }
+        counted = work[at].due.first().and_then(|due| counted.checked_add(due.given)).unwrap_or(counted);
+    }
+    if let Some(due) = work[winner].due.first_mut() {
+        due.given = due.given.checked_add(counted).unwrap_or(due.given);
+    }
+    winner
 }
 
 /// Whether `a` excludes `b`; in a full tie the earlier by name stands, which is the order they come in.
