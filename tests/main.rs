@@ -12,4 +12,5 @@ mod issuing;
 mod mail;
 mod rosters;
 mod routes;
+mod secrets;
 mod stacking;
