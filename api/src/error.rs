@@ -2,6 +2,8 @@
 
 use redress_store::StoreError;
 
+use crate::use_cases::credits::ItemRefusal;
+
 /// What went wrong, in a sentence for the person who asked.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -11,6 +13,9 @@ pub enum AppError {
     /// Something was refused: a rule, a constraint, a second signature that is missing.
     #[error("{0}")]
     Refused(String),
+    /// Items of a batch that is done whole or not at all: nothing was done.
+    #[error("{}", shown(.0))]
+    Items(Vec<ItemRefusal>),
     /// The database or what lies in it.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -36,4 +41,18 @@ impl AppError {
         let what = what.to_string();
         move |source| Self::Io { what, source }
     }
+}
+
+/// The most refused items that a message lists.
+const MAX_SHOWN: usize = 20;
+
+fn shown(items: &[ItemRefusal]) -> String {
+    let lines = items.iter().take(MAX_SHOWN).map(|item| match items.len() {
+        1 => format!("{}: {} ({})", item.id, item.detail, item.code),
+        _ => format!("  item {}, {}: {} ({})", item.index, item.id, item.detail, item.code),
+    });
+    let more = items.len().saturating_sub(MAX_SHOWN);
+    let head = (items.len() > 1).then(|| "nothing was moved, since these are refused:".to_owned());
+    let tail = (more > 0).then(|| format!("  and {more} more"));
+    head.into_iter().chain(lines).chain(tail).collect::<Vec<_>>().join("\n")
 }
