@@ -129,7 +129,9 @@ fn one_line(error: &dyn std::error::Error) -> String {
         text.push_str(&inner.to_string());
         source = inner.source();
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(500).collect()
+    // Mail servers quote the address they refuse; it belongs neither in the log nor open in the database.
+    let words = text.split_whitespace().map(|word| if word.contains('@') { "<address>" } else { word });
+    words.collect::<Vec<_>>().join(" ").chars().take(500).collect()
 }
 
 /// A mail in the folder, for the development page.

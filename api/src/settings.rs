@@ -57,6 +57,10 @@ impl Settings {
             (None, Some(path)) => Some(read_secret(path)?),
             (None, None) => file.database_url,
         };
+        if database_url.as_ref().is_some_and(|url| url.trim().is_empty()) {
+            // Most likely a variable that was not set: libpq would take it for the machine's own server.
+            return Err(AppError::Invalid("--database-url is empty; leave it out for the private database".into()));
+        }
         let pool_size = match variable("REDRESS_POOL_SIZE")? {
             Some(text) => text
                 .parse()

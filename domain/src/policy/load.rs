@@ -8,6 +8,7 @@ use super::check::{Checker, Scope};
 use super::diagnostic::{Diagnostic, Messages, Span, suggestion};
 use super::document::{self, Item, Table, Text, as_table, exact_number, mismatch, shorten, span};
 use super::limits::MAX_ASSETS;
+use super::lint::Fairness;
 use super::parser::parse_expression;
 use super::policy::{Inner, Policy};
 use super::program::Program;
@@ -64,6 +65,7 @@ impl Policy {
                 terms: Vec::new(),
                 book: ReasonBook::default(),
                 lists: Vec::new(),
+                fair: Fairness::default(),
             }
             .load()
         };
@@ -100,6 +102,7 @@ pub(crate) struct Loader<'c, 'd, 's> {
     pub(crate) terms: Vec<AssetTerms>,
     pub(crate) book: ReasonBook,
     pub(crate) lists: Vec<ConditionList>,
+    pub(crate) fair: Fairness,
 }
 
 impl<'d> Loader<'_, 'd, '_> {
@@ -113,6 +116,7 @@ impl<'d> Loader<'_, 'd, '_> {
         if let Some(zone) = self.top.text("zone", self.checker.messages) {
             self.checker.program.zone = self.checker.zone(zone.value, zone.span);
         }
+        self.fairness();
         self.assets();
         self.facts();
         self.parameters();

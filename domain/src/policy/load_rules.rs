@@ -276,7 +276,7 @@ impl<'d> Loader<'_, 'd, '_> {
             Some(condition) => Some(condition?.node),
             None => None,
         };
-        Some(AwardItem { asset, amount: checked.node, when: condition, reference, span: table.span })
+        Some(AwardItem { asset, amount: checked.node, when: condition, reference })
     }
 
     /// An expression that is an amount of an asset.

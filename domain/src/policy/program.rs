@@ -156,10 +156,6 @@ impl Program {
         self.spans.get(id.0 as usize).copied().unwrap_or_default()
     }
 
-    pub(crate) fn kind(&self, id: NodeId) -> Option<Type> {
-        self.types.get(id.0 as usize).copied()
-    }
-
     pub(crate) fn push(&mut self, node: Node, kind: Type, span: Span) -> NodeId {
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         self.nodes.push(node);
