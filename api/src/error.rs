@@ -14,8 +14,13 @@ pub enum AppError {
     #[error("{0}")]
     Refused(String),
     /// Items of a batch that is done whole or not at all: nothing was done.
-    #[error("{}", shown(.0))]
-    Items(Vec<ItemRefusal>),
+    #[error("{}", shown(*.of, .refused))]
+    Items {
+        /// How many items the batch had.
+        of: usize,
+        /// Those that are refused.
+        refused: Vec<ItemRefusal>,
+    },
     /// The database or what lies in it.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -46,13 +51,16 @@ impl AppError {
 /// The most refused items that a message lists.
 const MAX_SHOWN: usize = 20;
 
-fn shown(items: &[ItemRefusal]) -> String {
-    let lines = items.iter().take(MAX_SHOWN).map(|item| match items.len() {
-        1 => format!("{}: {} ({})", item.id, item.detail, item.code),
-        _ => format!("  item {}, {}: {} ({})", item.index, item.id, item.detail, item.code),
-    });
-    let more = items.len().saturating_sub(MAX_SHOWN);
-    let head = (items.len() > 1).then(|| "nothing was moved, since these are refused:".to_owned());
-    let tail = (more > 0).then(|| format!("  and {more} more"));
-    head.into_iter().chain(lines).chain(tail).collect::<Vec<_>>().join("\n")
+fn shown(of: usize, refused: &[ItemRefusal]) -> String {
+    let told = |item: &ItemRefusal| format!("{}: {} ({})", item.id, item.detail, item.code);
+    if let ([item], 1) = (refused, of) {
+        return told(item);
+    }
+    let mut lines = vec!["nothing was moved, since these are refused:".to_owned()];
+    lines.extend(refused.iter().take(MAX_SHOWN).map(|item| format!("  item {}, {}", item.index, told(item))));
+    let more = refused.len().saturating_sub(MAX_SHOWN);
+    if more > 0 {
+        lines.push(format!("  and {more} more"));
+    }
+    lines.join("\n")
 }

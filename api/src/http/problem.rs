@@ -186,7 +186,7 @@ impl From<AppError> for ApiError {
     fn from(error: AppError) -> Self {
         match error {
             AppError::Invalid(detail) | AppError::Refused(detail) => Self::with_detail(Code::InvalidRequest, detail),
-            AppError::Items(items) => refused(&items),
+            AppError::Items { refused, .. } => movements_refused(&refused),
             AppError::Store(error) => error.into(),
             AppError::Embedded(error) => unavailable(&error),
             error @ AppError::Io { .. } => internal(&error),
@@ -195,7 +195,7 @@ impl From<AppError> for ApiError {
 }
 
 /// The problem of a batch that was refused whole: the code of its first item's kind, and every item by its place.
-fn refused(items: &[crate::use_cases::credits::ItemRefusal]) -> ApiError {
+fn movements_refused(items: &[crate::use_cases::credits::ItemRefusal]) -> ApiError {
     let code = match items.first().map(|item| item.code) {
         Some("credit_unknown") => Code::NotFound,
         Some("transfer_reversed_already") => Code::ReversedAlready,

@@ -218,7 +218,7 @@ fn correct(
             }
         }
         if !refused.is_empty() {
-            return Err(AppError::Items(refused));
+            return Err(AppError::Items { of: items.len(), refused });
         }
         let object = made.first().map(|first| format!("credit {}", first.credit)).unwrap_or_default();
         batch.write(connection, actor.entry(action, object, serde_json::json!({ "corrections": made })))?;

@@ -142,7 +142,11 @@ pub fn export(app: &App, layout: Layout, at: Option<DateTime<Utc>>, out: &mut im
                 let mut writer = csv::Writer::from_writer(&mut *out);
                 export::transfers(connection, at, |row| -> AppResult<()> {
                     count += 1;
-                    writer.serialize(exported(row)?).map_err(|error| AppError::io("writing the export")(error.into()))
+                    writer.serialize(exported(row)?).map_err(|error| match error.into_kind() {
+                        // A reader that went away is told from a full disk by its kind.
+                        csv::ErrorKind::Io(error) => AppError::io("writing the export")(error),
+                        other => AppError::io("writing the export")(std::io::Error::other(format!("{other:?}"))),
+                    })
                 })?;
                 writer.flush().map_err(AppError::io("writing the export"))?;
             }

@@ -12,8 +12,11 @@ use super::scaled;
 use crate::app::App;
 use crate::error::AppResult;
 
+/// Face value and cost of one unit of an asset.
+type UnitTerms = (Option<Worth>, Option<Worth>);
+
 /// Face value and cost of one unit, by version and asset.
-pub(super) struct Terms(BTreeMap<(i32, String), (Option<Worth>, Option<Worth>)>);
+pub(super) struct Terms(BTreeMap<(i32, String), UnitTerms>);
 
 impl Terms {
     /// The terms of every version that these sums follow from.
@@ -44,7 +47,7 @@ pub(super) struct Worths {
 
 impl Worths {
     pub(super) fn of(versions: &[FlowSum], terms: &Terms, part: impl Fn(&FlowSum) -> Option<Decimal>) -> Self {
-        let sum = |which: fn(&(Option<Worth>, Option<Worth>)) -> Option<&Worth>| {
+        let sum = |which: fn(&UnitTerms) -> Option<&Worth>| {
             let mut sums: BTreeMap<String, Decimal> = BTreeMap::new();
             for version in versions {
                 let amount = scaled(part(version)?, version.scale);
