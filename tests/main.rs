@@ -13,3 +13,4 @@ mod ledger;
 mod mail;
 mod rosters;
 mod routes;
+mod stacking;

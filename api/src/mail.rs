@@ -134,17 +134,8 @@ fn one_line(error: &dyn std::error::Error) -> String {
     words.collect::<Vec<_>>().join(" ").chars().take(500).collect()
 }
 
-/// A mail in the folder, for the development page.
-#[derive(Debug, Clone)]
-pub struct StoredMail {
-    /// The file's name without `.eml`.
-    pub id: String,
-    /// The message, raw.
-    pub raw: Vec<u8>,
-}
-
-/// The newest mails of the folder, at most `limit`.
-pub fn newest(folder: &Path, limit: usize) -> AppResult<Vec<StoredMail>> {
+/// The newest mails of the folder, raw, at most `limit`.
+pub fn newest(folder: &Path, limit: usize) -> AppResult<Vec<Vec<u8>>> {
     let reading = || format!("reading {}", folder.display());
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -161,12 +152,5 @@ pub fn newest(folder: &Path, limit: usize) -> AppResult<Vec<StoredMail>> {
     }
     files.sort_by(|a, b| b.cmp(a));
     files.truncate(limit);
-    files
-        .into_iter()
-        .map(|(_, path)| {
-            let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-            let raw = std::fs::read(&path).map_err(AppError::io(reading()))?;
-            Ok(StoredMail { id, raw })
-        })
-        .collect()
+    files.into_iter().map(|(_, path)| std::fs::read(&path).map_err(AppError::io(reading()))).collect()
 }

@@ -13,12 +13,15 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations");
 /// The advisory lock under which migrations run ("redress" in ASCII).
 const LOCK: i64 = 0x0072_6564_7265_7373;
 
-diesel::table! {
-    /// Diesel's own record of what it applied.
-    __diesel_schema_migrations (version) {
-        version -> Text,
+/// Diesel's own record of what it applied.
+mod applied {
+    diesel::table! {
+        __diesel_schema_migrations (version) {
+            version -> Text,
+        }
     }
 }
+use applied::__diesel_schema_migrations;
 
 /// The names of the migrations that the database lacks, oldest first; nothing is changed.
 pub fn pending(connection: &mut Connection) -> StoreResult<Vec<String>> {

@@ -22,7 +22,7 @@ use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
 use crate::settings::Settings;
 use crate::use_cases::budgets::Act;
-use crate::use_cases::{budgets, incidents, issue, notices, policies, reports, rosters, staff};
+use crate::use_cases::{budgets, incidents, issue, notices, policies, reports, rosters, simulate, staff};
 
 /// Runs a command.
 pub fn run(cli: Cli) -> AppResult<ExitCode> {
@@ -37,6 +37,11 @@ pub fn run(cli: Cli) -> AppResult<ExitCode> {
         Command::Policy(PolicyCommand::Test { paths }) => printed(|out| policy::test(&paths, output(format), out)),
         Command::Policy(PolicyCommand::Assess { policy, facts }) => {
             printed(|out| policy::assess(&policy, &facts, output(format), out))
+        }
+        Command::Policy(PolicyCommand::Simulate { policy, roster, incident_file: Some(file) }) => {
+            let done = simulate::run(&simulate::Ground::IncidentFile(&file), &policy, &roster)?;
+            print_or(format, &done, || print::simulation(&done));
+            Ok(ExitCode::SUCCESS)
         }
         command => with_database(&open(&global)?, command, format),
     }
@@ -91,6 +96,16 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
                     done.policy, done.version, done.assessed
                 );
             });
+        }
+        Command::Policy(PolicyCommand::Simulate { policy, roster, incident_file: _ }) => {
+            let done = simulate::run(&simulate::Ground::Installation(app), &policy, &roster)?;
+            print_or(format, &done, || print::simulation(&done));
+        }
+        Command::Policy(PolicyCommand::Retire { policy, incident, by }) => {
+            let name = PolicyId::parse(&policy).map_err(|error| AppError::Invalid(error.to_string()))?;
+            let incident = incident_flag(&incident)?;
+            let done = policies::retire(app, &incident, &name, &Actor::at_command_line(Some(&by)))?;
+            print_or(format, &done, || println!("{} {} is out of force.", done.policy, done.version));
         }
         Command::Policy(_) | Command::Demo(_) | Command::Serve(_) | Command::Migrate { .. } | Command::Doctor => {}
         Command::Roster(RosterCommand::Import { file, incident, refusals }) => {

@@ -47,6 +47,8 @@ pub(crate) struct Slot {
     pub(crate) high: Option<Number>,
     pub(crate) title: Option<Localised>,
     pub(crate) reference: Option<String>,
+    /// Not below zero and no other bound, the commonest of all.
+    pub(crate) not_negative: bool,
     pub(crate) declared: bool,
     pub(crate) used: bool,
     pub(crate) span: Span,

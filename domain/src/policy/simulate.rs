@@ -392,7 +392,9 @@ impl Comparison {
         self.subjects += 1;
         let mut amounts: BTreeMap<&str, (u8, i128)> = BTreeMap::new();
         for (assessed, sign) in [(before, -1), (after, 1)] {
-            for award in assessed.iter().flat_map(|outcome| outcome.awards().iter()) {
+            let Ok(outcome) = assessed else { continue };
+            let awards = outcome.awards();
+            for award in awards.iter() {
                 let place = amounts.entry(award.asset.code().as_str()).or_insert((award.asset.scale(), 0));
                 place.1 += sign * i128::from(award.amount.minor());
             }
