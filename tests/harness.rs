@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -20,6 +21,134 @@ pub const INCIDENT: &str = "kakao-2022-10-15";
 /// The top folder of the repository.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The program on a data folder, with nothing of the tester's own settings.
+fn program(folder: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command.args(args).current_dir(repository()).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("REDRESS_") && name != "REDRESS_POSTGRES_BIN" {
+            command.env_remove(name);
+        }
+    }
+    command.env("REDRESS_DATA_DIR", folder);
+    command
+}
+
+/// A number, the same for every call of a test that is given its seed: `REDRESS_TEST_SEED=…`.
+pub struct Random(u64);
+
+impl Random {
+    /// The seed comes from the environment or the clock, and is printed, so that a failure can be played again.
+    pub fn new(test: &str) -> Self {
+        let given = std::env::var("REDRESS_TEST_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = given.unwrap_or_else(|| {
+            let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            u64::from(since.subsec_nanos()) ^ u64::from(std::process::id()) << 32
+        });
+        println!("{test}: play it again with REDRESS_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    /// A number below `bound` (SplitMix64).
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// An installation with a private database of its own, durable as a user's.
+pub struct Private {
+    pub folder: TempDir,
+}
+
+impl Private {
+    /// An empty data folder that the database's account can reach.
+    pub fn new() -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let open = std::fs::Permissions::from_mode(0o755);
+        Self { folder: tempfile::Builder::new().prefix("redress-private-").permissions(open).tempdir().unwrap() }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The command on this folder.
+    pub fn command(&self, args: &[&str]) -> Command {
+        program(self.path(), args)
+    }
+
+    /// Runs a command.
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).output().unwrap(), args)
+    }
+
+    /// Runs a command that must succeed, and returns its JSON document.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let args: Vec<&str> = args.iter().copied().chain(["--format", "json"]).collect();
+        self.run(&args).succeeds().json()
+    }
+
+    /// Starts the server.
+    pub fn serve(&self) -> Server {
+        Server::start(self.command(&["serve", "--listen", "127.0.0.1:0"]))
+    }
+
+    /// Joins the private database, or starts it; the last to leave stops it.
+    pub fn database(&self) -> Embedded {
+        Embedded::start(self.path(), &Options::default()).unwrap()
+    }
+
+    /// Does something to the database as its owner.
+    pub fn sql(&self, statements: &str) {
+        let database = self.database();
+        let mut owner = PgConnection::establish(database.url()).unwrap();
+        owner.batch_execute(statements).unwrap();
+    }
+
+    /// The single number that a query answers with.
+    pub fn number(&self, query: &str) -> i64 {
+        let database = self.database();
+        number(&mut PgConnection::establish(database.url()).unwrap(), query)
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        // Where a test killed the program, its database goes on.
+        let _ = Embedded::remove(self.path(), &Options::default());
+    }
+}
+
+fn number(connection: &mut PgConnection, query: &str) -> i64 {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        number: i64,
+    }
+    let query = format!("SELECT ({query})::bigint AS number");
+    diesel::sql_query(query).get_result::<Row>(connection).unwrap().number
+}
+
+/// Sends a signal to a process, which may be gone already.
+pub fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let _ = rustix::process::kill_process(pid, signal);
+}
+
+/// Waits until something holds; the bound is only there so that a failing test ends.
+#[track_caller]
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 /// One installation under test, with a database cloned from a migrated template.
@@ -49,16 +178,12 @@ impl Redress {
         owner.batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).unwrap();
         owner.batch_execute(&format!("CREATE DATABASE {database} TEMPLATE {template}")).unwrap();
         let url = server.url_for(Role::Owner, &database);
-        Self { folder: tempfile::tempdir().unwrap(), database, url, server }
+        Self { folder: tempfile::Builder::new().prefix("redress-test-").tempdir().unwrap(), database, url, server }
     }
 
     /// The command with this installation's flags.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(PROGRAM);
-        command.arg("--data-dir").arg(self.folder.path()).args(args).current_dir(repository());
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REDRESS_")) {
-            command.env_remove(name);
-        }
+        let mut command = program(self.folder.path(), args);
         command.env("REDRESS_DATABASE_URL", &self.url);
         command
     }
@@ -98,13 +223,19 @@ impl Redress {
 
     /// The single number that a query answers with.
     pub fn number(&self, query: &str) -> i64 {
-        #[derive(QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = BigInt)]
-            number: i64,
-        }
-        let query = format!("SELECT ({query})::bigint AS number");
-        diesel::sql_query(query).get_result::<Row>(&mut self.owner()).unwrap().number
+        number(&mut self.owner(), query)
+    }
+
+    /// Does something to the database as its owner.
+    pub fn sql(&self, statements: &str) {
+        self.owner().batch_execute(statements).unwrap();
+    }
+
+    /// What the database says to statements given by the role that the server works as.
+    pub fn sql_as_app(&self, statements: &str) -> Result<(), String> {
+        let mut connection = self.owner();
+        connection.batch_execute("SET ROLE redress_app").unwrap();
+        connection.batch_execute(statements).map_err(|error| error.to_string())
     }
 
     /// The single text that a query answers with.
@@ -133,9 +264,12 @@ impl Redress {
 
     /// Adds the staff of the tests: `author`, `approver`, `finance`, `finance-2`.
     pub fn with_staff(&self) -> &Self {
-        for (name, role) in
-            [("author", "policy_author"), ("approver", "policy_approver"), ("finance", "finance"), ("finance-2", "finance")]
-        {
+        for (name, role) in [
+            ("author", "policy_author"),
+            ("approver", "policy_approver"),
+            ("finance", "finance"),
+            ("finance-2", "finance"),
+        ] {
             self.run(&["staff", "add", name, "--role", role]).succeeds();
         }
         self
@@ -154,8 +288,21 @@ impl Redress {
     /// Authorises and approves a budget.
     pub fn with_budget(&self, service: &str, asset: &str, amount: &str) -> &Self {
         for (verb, by) in [("authorise", "finance"), ("approve", "finance-2")] {
-            self.run(&["budget", verb, "--incident", INCIDENT, "--service", service, "--asset", asset, "--amount", amount, "--as", by])
-                .succeeds();
+            self.run(&[
+                "budget",
+                verb,
+                "--incident",
+                INCIDENT,
+                "--service",
+                service,
+                "--asset",
+                asset,
+                "--amount",
+                amount,
+                "--as",
+                by,
+            ])
+            .succeeds();
         }
         self
     }
@@ -171,7 +318,11 @@ impl Redress {
         assert_eq!(self.number("SELECT count(*) FROM run WHERE state = 'running'"), 0, "a run is stuck");
         assert_eq!(self.number("SELECT count(*) FROM claim WHERE state = 'submitted'"), 0, "a claim is stuck");
         self.run(&["notify"]).succeeds();
-        assert_eq!(self.number("SELECT count(*) FROM notice WHERE state = 'queued' AND next_at <= now()"), 0, "a notice is stuck");
+        assert_eq!(
+            self.number("SELECT count(*) FROM notice WHERE state = 'queued' AND next_at <= now()"),
+            0,
+            "a notice is stuck"
+        );
     }
 }
 
@@ -244,12 +395,23 @@ impl Ran {
         self
     }
 
-    /// It must exit so and say this in one line on stderr.
+    /// It must exit so and say this on stderr.
     #[track_caller]
     pub fn fails(self, code: i32, says: &str) -> Self {
         assert_eq!(self.code, Some(code), "redress {}\n{}\n{}", self.called, self.stdout, self.stderr);
         assert!(self.stderr.contains(says), "redress {}\nsays {}\nnot  {says}", self.called, self.stderr);
+        assert!(!self.stderr.contains("panicked"), "redress {}\n{}", self.called, self.stderr);
         self
+    }
+
+    /// It must exit with 1, say this in one line on stderr, and nothing on stdout.
+    #[track_caller]
+    pub fn refuses(self, says: &str) -> Self {
+        let ran = self.fails(1, says);
+        assert_eq!(ran.stderr.lines().count(), 1, "redress {}\n{}", ran.called, ran.stderr);
+        assert!(ran.stderr.starts_with("redress: "), "redress {}\n{}", ran.called, ran.stderr);
+        assert_eq!(ran.stdout, "", "redress {}", ran.called);
+        ran
     }
 
     #[track_caller]
@@ -263,37 +425,71 @@ pub struct Server {
     pub url: String,
     child: Child,
     agent: ureq::Agent,
+    said: Arc<Mutex<String>>,
+    reader: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Server {
     pub fn start(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut said = Vec::new();
+        let said = Arc::new(Mutex::new(String::new()));
         let url = loop {
             let Some(line) = lines.next().transpose().unwrap() else {
-                panic!("the server ended before it served: {}", said.join("\n"));
+                panic!("the server ended before it served: {}", said.lock().unwrap());
             };
             if let Some(at) = line.find("http://").filter(|_| line.contains("serving")) {
                 break line[at..].split_whitespace().next().unwrap().to_owned();
             }
-            said.push(line);
+            said.lock().unwrap().push_str(&(line + "\n"));
         };
         // The pipe must be read on, or a talkative server would stand still.
-        std::thread::spawn(move || lines.for_each(drop));
+        let log = Arc::clone(&said);
+        let reader = std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| log.lock().unwrap().push_str(&(line + "\n")));
+        });
         let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        Self { url, child, agent }
+        Self { url, child, agent, said, reader: Some(reader) }
     }
 
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Kills it with -9 and returns what it logged.
+    pub fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        self.log()
+    }
+
+    /// Asks it to stop, without waiting.
+    pub fn ask_to_stop(&self) {
+        signal(self.child.id(), rustix::process::Signal::TERM);
+    }
+
     /// Asks it to stop and waits; returns the exit code.
     pub fn stop(mut self) -> Option<i32> {
-        let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.ask_to_stop();
         self.child.wait().unwrap().code()
+    }
+
+    /// Sends a request, which the server may die of.
+    pub fn try_claim(&self, key: &str, claim: &Value) -> Option<Answer> {
+        let request = self.agent.post(format!("{}/v1/claims", self.url));
+        let request = request.header("content-type", "application/json").header("idempotency-key", key);
+        Answer::try_of(request.send(claim.to_string()).ok()?)
     }
 
     pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
@@ -314,7 +510,8 @@ impl Server {
 
     /// Sends any method without a body.
     pub fn call(&self, method: &str, path: &str) -> Answer {
-        let request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url)).body(()).unwrap();
+        let request =
+            ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url)).body(()).unwrap();
         Answer::of(self.agent.run(request).unwrap())
     }
 
@@ -340,9 +537,13 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn of(mut response: ureq::http::Response<ureq::Body>) -> Self {
-        let body = response.body_mut().with_config().limit(100 << 20).read_to_vec().unwrap();
-        Self { status: response.status().as_u16(), headers: response.headers().clone(), body }
+    fn of(response: ureq::http::Response<ureq::Body>) -> Self {
+        Self::try_of(response).unwrap()
+    }
+
+    fn try_of(mut response: ureq::http::Response<ureq::Body>) -> Option<Self> {
+        let body = response.body_mut().with_config().limit(100 << 20).read_to_vec().ok()?;
+        Some(Self { status: response.status().as_u16(), headers: response.headers().clone(), body })
     }
 
     pub fn header(&self, name: &str) -> &str {

@@ -12,3 +12,4 @@ mod issuing;
 mod mail;
 mod rosters;
 mod routes;
+mod stacking;

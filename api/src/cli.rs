@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "redress", version, about, long_about = None, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 done; 1 a check failed or something was refused; 2 usage.\n\
-    Every flag can also be set as REDRESS_<FLAG>, or in <data-dir>/redress.toml; a flag wins over a variable over the file.")]
+    What stands under Installation can also be set by the variables named there or in <data-dir>/redress.toml;\n\
+    a flag wins over a variable, a variable over the file.")]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -21,6 +22,7 @@ pub struct Cli {
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Installation")]
 pub struct Global {
     /// Folder of this installation: secrets, mail, and the private database unless --database-url is given
     #[arg(long, global = true, env = "REDRESS_DATA_DIR", default_value = ".redress", value_name = "DIR")]
@@ -37,21 +39,21 @@ pub struct Global {
         conflicts_with = "database_url"
     )]
     pub database_url_file: Option<PathBuf>,
-    /// How results are printed; progress and logs always go to stderr
+    /// How results are printed, for people or as one JSON document; progress and logs go to stderr
     #[arg(long, global = true, env = "REDRESS_FORMAT", value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// Refuse what is fine on a laptop only: generated or weak secrets, mail into a folder
-    #[arg(long, global = true, env = "REDRESS_PRODUCTION")]
+    #[arg(long, global = true, env = "REDRESS_PRODUCTION", value_parser = clap::builder::FalseyValueParser::new())]
     pub production: bool,
 }
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people.
+    // For people; no doc comments here, they would make every --help twice as long.
     #[default]
     Text,
-    /// One JSON document.
+    // One JSON document.
     Json,
 }
 

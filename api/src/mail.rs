@@ -129,20 +129,13 @@ fn one_line(error: &dyn std::error::Error) -> String {
         text.push_str(&inner.to_string());
         source = inner.source();
     }
-    text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(500).collect()
+    // Mail servers quote the address they refuse; it belongs neither in the log nor open in the database.
+    let words = text.split_whitespace().map(|word| if word.contains('@') { "<address>" } else { word });
+    words.collect::<Vec<_>>().join(" ").chars().take(500).collect()
 }
 
-/// A mail in the folder, for the development page.
-#[derive(Debug, Clone)]
-pub struct StoredMail {
-    /// The file's name without `.eml`.
-    pub id: String,
-    /// The message, raw.
-    pub raw: Vec<u8>,
-}
-
-/// The newest mails of the folder, at most `limit`.
-pub fn newest(folder: &Path, limit: usize) -> AppResult<Vec<StoredMail>> {
+/// The newest mails of the folder, raw, at most `limit`.
+pub fn newest(folder: &Path, limit: usize) -> AppResult<Vec<Vec<u8>>> {
     let reading = || format!("reading {}", folder.display());
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -159,12 +152,5 @@ pub fn newest(folder: &Path, limit: usize) -> AppResult<Vec<StoredMail>> {
     }
     files.sort_by(|a, b| b.cmp(a));
     files.truncate(limit);
-    files
-        .into_iter()
-        .map(|(_, path)| {
-            let id = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-            let raw = std::fs::read(&path).map_err(AppError::io(reading()))?;
-            Ok(StoredMail { id, raw })
-        })
-        .collect()
+    files.into_iter().map(|(_, path)| std::fs::read(&path).map_err(AppError::io(reading()))).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use redress_domain::policy::{Basis, Policy};
+use redress_domain::policy::{Basis, CapScope, Policy};
 use redress_store::StoreError;
 use redress_store::policies::VersionInForce;
 
@@ -17,6 +17,8 @@ const MAX_KEPT: usize = 1_000;
 pub struct ActivePolicy {
     /// The version's key.
     pub version_key: i32,
+    /// The policy's key.
+    pub policy_key: i32,
     /// The service's key.
     pub service_key: i32,
     /// The policy.
@@ -24,6 +26,12 @@ pub struct ActivePolicy {
 }
 
 impl ActivePolicy {
+    /// Whether a cap over everybody limits it, so that chunks have to know of each other.
+    #[must_use]
+    pub fn has_programme_cap(&self) -> bool {
+        self.policy.caps().iter().any(|cap| cap.scope() == CapScope::Programme)
+    }
+
     /// Whether it applies to holdings, so that nobody has to claim.
     #[must_use]
     pub fn is_automatic(&self) -> bool {
@@ -60,6 +68,7 @@ impl PolicyCache {
                 compiled
             }
         };
-        Ok(ActivePolicy { version_key: version.key, service_key: version.service_key, policy })
+        let (version_key, policy_key, service_key) = (version.key, version.policy_key, version.service_key);
+        Ok(ActivePolicy { version_key, policy_key, service_key, policy })
     }
 }

@@ -150,14 +150,24 @@ fn make_key_file(path: &Path) -> AppResult<String> {
         std::fs::create_dir_all(folder).map_err(AppError::io(writing()))?;
     }
     let key = hex::encode(rand::random::<[u8; KEY_LENGTH]>());
-    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(file) => file,
+    // Written aside and put in place whole: whoever starts at the same moment, or after a crash, never meets half a key.
+    let draft = path.with_extension(format!("draft-{}", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .and_then(|mut file| file.write_all(key.as_bytes()).and_then(|()| file.sync_all()));
+    let placed = written.and_then(|()| std::fs::hard_link(&draft, path));
+    // A draft that stays behind harms nobody: only its owner reads it.
+    let _ = std::fs::remove_file(&draft);
+    match placed {
+        Ok(()) => Ok(key),
         // Another process of this installation was quicker.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return read_key_file(path),
-        Err(error) => return Err(AppError::io(writing())(error)),
-    };
-    file.write_all(key.as_bytes()).and_then(|()| file.sync_all()).map_err(AppError::io(writing()))?;
-    Ok(key)
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => read_key_file(path),
+        Err(error) => Err(AppError::io(writing())(error)),
+    }
 }
 
 #[cfg(test)]

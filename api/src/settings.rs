@@ -26,8 +26,6 @@ pub struct Settings {
     pub production: bool,
     /// Where the server listens.
     pub listen: String,
-    /// The address customers reach the server at, for links in notices.
-    pub public_url: Option<String>,
     /// The most connections to the database.
     pub pool_size: u32,
     /// Where mail goes; into a folder of `.eml` files when none.
@@ -42,7 +40,6 @@ struct SettingsFile {
     database_url: Option<String>,
     production: Option<bool>,
     listen: Option<String>,
-    public_url: Option<String>,
     pool_size: Option<u32>,
     smtp_url: Option<String>,
     mail_from: Option<String>,
@@ -57,6 +54,10 @@ impl Settings {
             (None, Some(path)) => Some(read_secret(path)?),
             (None, None) => file.database_url,
         };
+        if database_url.as_ref().is_some_and(|url| url.trim().is_empty()) {
+            // Most likely a variable that was not set: libpq would take it for the machine's own server.
+            return Err(AppError::Invalid("--database-url is empty; leave it out for the private database".into()));
+        }
         let pool_size = match variable("REDRESS_POOL_SIZE")? {
             Some(text) => text
                 .parse()
@@ -76,7 +77,6 @@ impl Settings {
             format: global.format,
             production: global.production || file.production.unwrap_or(false),
             listen: listen.or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
-            public_url: variable("REDRESS_PUBLIC_URL")?.or(file.public_url),
             pool_size,
             smtp_url,
             mail_from: variable("REDRESS_MAIL_FROM")?

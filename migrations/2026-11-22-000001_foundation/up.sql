@@ -108,6 +108,16 @@ CREATE TABLE budget_request (
     CONSTRAINT budget_request_approval_whole CHECK ((approved_by IS NULL) = (approved_at IS NULL))
 );
 
+-- What everybody together has had under a policy with a cap over the programme; touched once a chunk.
+CREATE TABLE programme_use (
+    policy_id integer NOT NULL REFERENCES policy,
+    asset_id  integer NOT NULL REFERENCES asset,
+    takers    bigint NOT NULL DEFAULT 0,
+    amount    bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (policy_id, asset_id),
+    CONSTRAINT programme_use_positive CHECK (takers >= 0 AND amount >= 0)
+);
+
 CREATE TABLE roster (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     incident_id integer NOT NULL REFERENCES incident,
@@ -152,7 +162,8 @@ CREATE TABLE claim (
 );
 CREATE INDEX claim_by_id ON claim (id);
 CREATE INDEX claim_by_reference ON claim (reference);
-CREATE INDEX claim_to_issue ON claim (incident_id, customer_id) WHERE state IN ('approved', 'partly_approved');
+CREATE INDEX claim_granted ON claim (incident_id, customer_id)
+    WHERE state IN ('approved', 'partly_approved', 'issued', 'closed');
 CREATE INDEX claim_waiting ON claim (incident_id, service_id, id) WHERE state = 'pending_policy';
 
 -- What the claimant wrote of himself, sealed: destroyed on time without touching a figure.
@@ -299,5 +310,6 @@ END
 $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO redress_app;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO redress_app;
+REVOKE INSERT, UPDATE, DELETE ON __diesel_schema_migrations FROM redress_app;
 REVOKE UPDATE, DELETE ON transfer, posting, posting_total, audit, policy_version, assessment FROM redress_app;
 GRANT UPDATE (approved_by, approved_at, retired_at) ON policy_version TO redress_app;

@@ -165,7 +165,7 @@ pub fn assessments(connection: &mut Connection, customer: &str, id: Uuid) -> Sto
     Ok(last.unwrap_or(0))
 }
 
-/// A claim that is granted and waits for its credit.
+/// A claim that was granted. One that has its credit still counts: another for the same loss must not be paid too.
 #[derive(Debug, Clone, Queryable)]
 pub struct GrantedClaim {
     /// Whose it is.
@@ -174,6 +174,12 @@ pub struct GrantedClaim {
     pub id: Uuid,
     /// The service's key.
     pub service_id: i32,
+    /// Where it stands.
+    pub state: String,
+    /// What was claimed.
+    pub facts: serde_json::Value,
+    /// When.
+    pub submitted_at: Option<DateTime<Utc>>,
     /// The version that granted it.
     pub policy_version_id: Option<i32>,
     /// The assessment whole.
@@ -193,7 +199,8 @@ pub fn granted_of_range(
                 .on(assessment::customer_id.eq(claim::customer_id).and(assessment::claim_id.eq(claim::id))),
         )
         .filter(claim::incident_id.eq(incident_key))
-        .filter(claim::state.eq_any(["approved", "partly_approved"]))
+        .filter(claim::state.eq_any(["approved", "partly_approved", "issued", "closed"]))
+        .filter(assessment::outcome.eq("award"))
         .into_boxed();
     if let Some(from) = from {
         query = query.filter(claim::customer_id.ge(from));
@@ -203,7 +210,16 @@ pub fn granted_of_range(
     }
     let mut granted: Vec<GrantedClaim> = query
         .order((claim::customer_id, claim::id, assessment::seq.desc()))
-        .select((claim::customer_id, claim::id, claim::service_id, assessment::policy_version_id, assessment::trace))
+        .select((
+            claim::customer_id,
+            claim::id,
+            claim::service_id,
+            claim::state,
+            claim::facts,
+            claim::submitted_at,
+            assessment::policy_version_id,
+            assessment::trace,
+        ))
         .load(connection)?;
     // The newest assessment of a claim comes first; the older ones are history.
     granted.dedup_by(|later, first| later.id == first.id);

@@ -14,6 +14,8 @@ pub type Connection = PgConnection;
 
 /// The role the server and the batch work as: it cannot change or delete what only grows.
 pub const APP_ROLE: &str = "redress_app";
+/// How many rows one statement inserts: PostgreSQL takes 65,535 values, and no row has more than ten.
+pub(crate) const ROWS_PER_STATEMENT: usize = 5_000;
 /// How long a caller waits for a free connection.
 const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(10);
 

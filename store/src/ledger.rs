@@ -12,7 +12,9 @@ use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
-use crate::schema::{account, asset, budget, budget_request, incident, posting, posting_total, service, transfer};
+use crate::schema::{
+    account, asset, budget, budget_request, incident, posting, posting_total, programme_use, service, transfer,
+};
 
 /// A transfer as a row.
 #[derive(Debug, Clone, Queryable, Insertable)]
@@ -201,7 +203,8 @@ pub fn approve_budget(
     let request: i64 = budget_request::table
         .filter(budget_request::budget_id.eq(row.key).and(budget_request::amount.eq(amount)))
         .filter(budget_request::approved_at.is_null())
-        .order(budget_request::id)
+        // Another person's first: one's own may stand beside it, and only that one cannot be approved.
+        .order((budget_request::authorised_by.eq(by), budget_request::id))
         .select(budget_request::id)
         .for_update()
         .first(connection)
@@ -304,6 +307,42 @@ pub fn record(connection: &mut Connection, transfers: &[TransferRow]) -> StoreRe
 pub fn spend(connection: &mut Connection, budget_key: i32, amount: i64) -> StoreResult<()> {
     diesel::update(budget::table.find(budget_key)).set(budget::spent.eq(budget::spent + amount)).execute(connection)?;
     Ok(())
+}
+
+/// What everybody together has had of an asset under a policy: takers and minor units.
+pub fn programme_use(connection: &mut Connection, policy_key: i32, asset_key: i32) -> StoreResult<(i64, i64)> {
+    Ok(programme_use::table
+        .find((policy_key, asset_key))
+        .select((programme_use::takers, programme_use::amount))
+        .first(connection)
+        .optional()?
+        .unwrap_or_default())
+}
+
+/// Adds to what everybody has had and returns what it was before, holding the row until the transaction ends.
+pub fn add_programme_use(
+    connection: &mut Connection,
+    policy_key: i32,
+    asset_key: i32,
+    takers: i64,
+    amount: i64,
+) -> StoreResult<(i64, i64)> {
+    let (all_takers, all_amount): (i64, i64) = diesel::insert_into(programme_use::table)
+        .values((
+            programme_use::policy_id.eq(policy_key),
+            programme_use::asset_id.eq(asset_key),
+            programme_use::takers.eq(takers),
+            programme_use::amount.eq(amount),
+        ))
+        .on_conflict((programme_use::policy_id, programme_use::asset_id))
+        .do_update()
+        .set((
+            programme_use::takers.eq(programme_use::takers + takers),
+            programme_use::amount.eq(programme_use::amount + amount),
+        ))
+        .returning((programme_use::takers, programme_use::amount))
+        .get_result(connection)?;
+    Ok((all_takers - takers, all_amount - amount))
 }
 
 /// What was credited to a subject so far, by policy version and asset.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use uuid::Uuid;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, ROWS_PER_STATEMENT};
 use crate::error::StoreResult;
 use crate::schema::notice;
 
@@ -55,7 +55,9 @@ impl NoticeRow {
 
 /// Queues notices; one that is queued already for the same claim and event is left alone.
 pub fn queue(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()> {
-    diesel::insert_into(notice::table).values(rows).on_conflict_do_nothing().execute(connection)?;
+    for part in rows.chunks(ROWS_PER_STATEMENT) {
+        diesel::insert_into(notice::table).values(part).on_conflict_do_nothing().execute(connection)?;
+    }
     Ok(())
 }
 

@@ -12,6 +12,8 @@ use crate::schema::{incident, policy, policy_version, service};
 pub struct VersionInForce {
     /// The version's key.
     pub key: i32,
+    /// The policy's key.
+    pub policy_key: i32,
     /// The policy's name.
     pub name: String,
     /// The service's key.
@@ -132,7 +134,14 @@ pub fn in_force(connection: &mut Connection, incident_key: i32) -> StoreResult<V
         .filter(policy::incident_id.eq(incident_key))
         .filter(policy_version::approved_at.is_not_null().and(policy_version::retired_at.is_null()))
         .order(policy::name)
-        .select((policy_version::id, policy::name, policy::service_id, policy_version::hash, policy_version::source))
+        .select((
+            policy_version::id,
+            policy::id,
+            policy::name,
+            policy::service_id,
+            policy_version::hash,
+            policy_version::source,
+        ))
         .load(connection)?)
 }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, ROWS_PER_STATEMENT};
 use crate::error::StoreResult;
 use crate::schema::{incident, run, run_chunk, run_exception};
 
@@ -110,8 +110,7 @@ pub fn open(
         ))
         .returning(RunRow::as_returning())
         .get_result(connection)?;
-    // A statement takes 65,535 values at the most.
-    for part in chunks.chunks(10_000) {
+    for part in chunks.chunks(ROWS_PER_STATEMENT) {
         let rows: Vec<_> = part
             .iter()
             .map(|chunk| {
@@ -209,9 +208,11 @@ pub struct ExceptionRow {
     pub reason: String,
 }
 
-/// Sets subjects aside with their reasons.
+/// Sets subjects aside with their reasons. One customer can have any number of them.
 pub fn set_aside(connection: &mut Connection, rows: &[ExceptionRow]) -> StoreResult<()> {
-    diesel::insert_into(run_exception::table).values(rows).execute(connection)?;
+    for part in rows.chunks(ROWS_PER_STATEMENT) {
+        diesel::insert_into(run_exception::table).values(part).execute(connection)?;
+    }
     Ok(())
 }
 

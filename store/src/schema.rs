@@ -110,6 +110,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    programme_use (policy_id, asset_id) {
+        policy_id -> Int4,
+        asset_id -> Int4,
+        takers -> Int8,
+        amount -> Int8,
+    }
+}
+
+diesel::table! {
     roster (id) {
         id -> Int8,
         incident_id -> Int4,
@@ -308,6 +317,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     account,
     budget,
     budget_request,
+    programme_use,
     roster,
     holding,
     claim,

@@ -30,10 +30,28 @@ pub fn run(cli: Cli) -> AppResult<ExitCode> {
         Command::Serve(args) => serve::run(Settings::load(&global, args.listen)?),
         Command::Migrate { plan } => migrate(&Settings::load(&global, None)?, plan),
         Command::Doctor => doctor::run(&global),
-        Command::Policy(PolicyCommand::Check { paths }) => Ok(policy::check(&paths, format)),
-        Command::Policy(PolicyCommand::Test { paths }) => Ok(policy::test(&paths, format)),
-        Command::Policy(PolicyCommand::Assess { policy, facts }) => Ok(policy::assess(&policy, &facts, format)),
+        Command::Policy(PolicyCommand::Check { paths }) => printed(|out| policy::check(&paths, output(format), out)),
+        Command::Policy(PolicyCommand::Test { paths }) => printed(|out| policy::test(&paths, output(format), out)),
+        Command::Policy(PolicyCommand::Assess { policy, facts }) => {
+            printed(|out| policy::assess(&policy, &facts, output(format), out))
+        }
         command => with_database(&open(&global)?, command, format),
+    }
+}
+
+fn output(format: Format) -> policy::Output {
+    match format {
+        Format::Text => policy::Output::Text,
+        Format::Json => policy::Output::Json,
+    }
+}
+
+/// Runs what prints by itself and returns an exit code; a reader that went away is no error of ours.
+fn printed(print: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<u8>) -> AppResult<ExitCode> {
+    match print(&mut std::io::stdout().lock()) {
+        Ok(code) => Ok(ExitCode::from(code)),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(AppError::io("printing")(error)),
     }
 }
 

@@ -148,13 +148,16 @@ impl Summary {
             );
         }
         if let Some(roster) = &self.roster {
-            println!(
-                "  {} customers with {} holdings; {} rows of the roster were refused, each with its reason{}.",
-                group(&self.customers.to_string()),
-                group(&roster.accepted.to_string()),
-                group(&roster.refused.to_string()),
-                roster.refusals.as_ref().map(|path| format!(": {}", path.display())).unwrap_or_default()
-            );
+            let refused = match &roster.refusals {
+                Some(path) => format!(
+                    "{} rows were refused, with reasons: {}",
+                    group(&roster.refused.to_string()),
+                    path.display()
+                ),
+                None => "no row was refused".to_owned(),
+            };
+            let (customers, holdings) = (group(&self.customers.to_string()), group(&roster.accepted.to_string()));
+            println!("  {customers} customers with {holdings} holdings in the roster; {refused}.");
         }
         println!(
             "  {} damage reports over HTTP, {} mails to {}.",

@@ -142,6 +142,10 @@ async fn json_body(request: &HttpRequest, payload: web::Payload) -> ApiResult<we
 
 /// Reads a request: its shape by serde, its rules by validator; every wrong field is named by its pointer.
 fn parse<T: DeserializeOwned + Validate>(body: &[u8]) -> ApiResult<T> {
+    // Serde would read a list as the members in their order, which no document promises.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::with_detail(Code::MalformedBody, "the body is no JSON object"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer_of(error.path());

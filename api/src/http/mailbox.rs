@@ -32,7 +32,7 @@ pub async fn list(app: web::Data<App>) -> ApiResult<HttpResponse> {
     let folder = mail::folder(&app.settings);
     let shown = folder.display().to_string();
     let mails = web::block(move || mail::newest(&folder, SHOWN)).await??;
-    let mails = mails.iter().map(|mail| show(&mail.raw)).collect();
+    let mails = mails.iter().map(|mail| show(mail)).collect();
     super::docs::page(&Page { folder: shown, mails })
 }
 

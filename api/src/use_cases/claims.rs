@@ -16,11 +16,11 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use uuid::Uuid;
-use validator::Validate;
+use validator::{Validate, ValidationError};
 
 use super::policies::move_of;
 use crate::app::{Actor, App};
-use crate::assess::{self, ClaimOutcome};
+use crate::assess::{self, ClaimFacts, ClaimOutcome};
 use crate::error::{AppError, AppResult};
 
 /// The most facts a claim may state.
@@ -73,13 +73,25 @@ pub struct Contact {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub email: Option<String>,
     /// How to address the claimant.
-    #[validate(length(max = 100, message = "is longer than 100 characters"))]
+    #[validate(length(max = 100, message = "is longer than 100 characters"), custom(function = no_link))]
     #[schema(max_length = 100)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The language of notices.
     #[serde(default)]
     pub language: Language,
+}
+
+/// A name stands in our mails, and anybody may name anybody's address: it must not become a link or a second letter.
+fn no_link(name: &str) -> Result<(), ValidationError> {
+    let is_host =
+        |word: &str| word.split('.').skip(1).any(|part| part.chars().take_while(|c| c.is_alphanumeric()).count() > 1);
+    if name.chars().any(|c| c.is_control() || "/\\:@<>".contains(c)) || name.split_whitespace().any(is_host) {
+        return Err(
+            ValidationError::new("name").with_message("is no name: it has a link, an address or a line break".into())
+        );
+    }
+    Ok(())
 }
 
 /// A damage report.
@@ -390,6 +402,14 @@ fn insert(
     Ok(Ok(answer))
 }
 
+/// What a stored claim states, as policies read it.
+pub fn stated_facts(claim: Uuid, facts: &serde_json::Value) -> AppResult<ClaimFacts> {
+    let stated: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_str(&facts.to_string()).map_err(StoreError::corrupt)?;
+    assess::claim_facts(&stated)
+        .map_err(|(pointer, detail)| StoreError::corrupt(format!("claim {claim}{pointer}: {detail}")).into())
+}
+
 /// Assesses a claim that waited for a policy; false when there is still none.
 pub(super) fn reassess(
     app: &App,
@@ -400,10 +420,7 @@ pub(super) fn reassess(
     actor: &Actor,
 ) -> AppResult<bool> {
     let at = now();
-    let stated: BTreeMap<String, Box<RawValue>> =
-        serde_json::from_value(claim.facts.clone()).map_err(StoreError::corrupt)?;
-    let corrupt = |(pointer, detail): FieldFault| StoreError::corrupt(format!("claim {}{pointer}: {detail}", claim.id));
-    let facts = assess::claim_facts(&stated).map_err(corrupt)?;
+    let facts = stated_facts(claim.id, &claim.facts)?;
     let customer = CustomerId::parse(&claim.customer_id).map_err(StoreError::corrupt)?;
     let assessed = match assess::claim(&assess::ClaimSubject {
         policies: &assess::policies_of_service(app, connection, incident.key, claim.service_id)?,

@@ -33,7 +33,7 @@ const CHUNK_SIZE: i64 = 5_000;
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
 
 /// How often a chunk that met another transaction is tried again.
-const MAX_TRIES: u32 = 5;
+const MAX_TRIES: u32 = 50;
 
 /// What to issue.
 #[derive(Debug, Clone)]
@@ -109,6 +109,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// The figures of a policy.
+    fn of(&mut self, active: &ActivePolicy) -> &mut PolicyTally {
+        self.policies.entry(active.policy.id().to_string()).or_default()
+    }
+
     /// Counts a credit.
     fn credit(&mut self, policy: &PolicyId, asset: &AssetCode, amount: Amount) -> AppResult<()> {
         self.credits += 1;
@@ -179,6 +184,9 @@ pub struct BudgetState {
 struct Context<'a> {
     app: &'a App,
     incident: StoredIncident,
+    /// Only these policies are issued; all when empty. The others still count where they pay the same loss.
+    scope: &'a BTreeSet<PolicyId>,
+    /// The policies in force, by the service's key.
     policies: HashMap<i32, Vec<ActivePolicy>>,
     /// The policy's name of every version ever published: what earlier versions credited counts.
     names: HashMap<i32, PolicyId>,
@@ -217,7 +225,7 @@ impl Accounts {
 }
 
 impl<'a> Context<'a> {
-    fn load(app: &'a App, order: &Order, actor: &Actor) -> AppResult<Self> {
+    fn load(app: &'a App, order: &'a Order, actor: &Actor) -> AppResult<Self> {
         let mut connection = app.store.connection()?;
         let incident = incidents::find(&mut connection, &order.incident)?;
         let mut active: HashMap<i32, Vec<ActivePolicy>> = HashMap::new();
@@ -225,9 +233,7 @@ impl<'a> Context<'a> {
         for version in policies::in_force(&mut connection, incident.key)? {
             let compiled = app.policies.compile(&version)?;
             let name = compiled.policy.id().clone();
-            if order.policies.is_empty() || order.policies.contains(&name) {
-                active.entry(version.service_key).or_default().push(compiled);
-            }
+            active.entry(version.service_key).or_default().push(compiled);
             found.insert(name);
         }
         if let Some(missing) = order.policies.iter().find(|name| !found.contains(*name)) {
@@ -246,7 +252,20 @@ impl<'a> Context<'a> {
             .iter()
             .map(|(id, key)| (*key, (id.clone(), IncidentView::new(&incident.incident, id))))
             .collect();
-        Ok(Self { app, incident, policies: active, names, views, accounts, actor: actor.clone() })
+        Ok(Self {
+            app,
+            incident,
+            scope: &order.policies,
+            policies: active,
+            names,
+            views,
+            accounts,
+            actor: actor.clone(),
+        })
+    }
+
+    fn is_in_scope(&self, policy: &PolicyId) -> bool {
+        self.scope.is_empty() || self.scope.contains(policy)
     }
 
     /// The budgets that a tally draws on.

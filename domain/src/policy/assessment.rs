@@ -468,13 +468,26 @@ impl Trace<'_> {
         }
     }
 
+    /// A single value in words, instants on the clock of the policy's zone.
+    fn local(&self, value: &Value<'_>) -> String {
+        let Some(zone) = self.policy.inner.program.zone else { return value.to_string() };
+        let instant = |at: &chrono::DateTime<chrono::Utc>| {
+            at.with_timezone(&zone).to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+        };
+        match value {
+            Value::Timestamp(at) => instant(at),
+            Value::Window(window) => format!("{} to {}", instant(&window.from()), instant(&window.until())),
+            other => other.to_string(),
+        }
+    }
+
     /// A value in words; a list by its elements, as far as they fit.
     fn shown(&self, value: &Value<'_>) -> String {
         const MOST: usize = 8;
-        let Value::List(list) = value else { return value.to_string() };
+        let Value::List(list) = value else { return self.local(value) };
         let (items, length): (Vec<String>, usize) = match list {
             List::Windows(items) => {
-                (items.iter().take(MOST).map(|item| Value::Window(*item).to_string()).collect(), items.len())
+                (items.iter().take(MOST).map(|item| self.local(&Value::Window(*item))).collect(), items.len())
             }
             List::Texts(items) => (items.iter().take(MOST).map(ToString::to_string).collect(), items.len()),
             List::Constants(items) => {
@@ -482,7 +495,7 @@ impl Trace<'_> {
             }
             List::Computed(place) => {
                 let items = self.lists.get(*place as usize).map_or(&[][..], Vec::as_slice);
-                (items.iter().take(MOST).map(ToString::to_string).collect(), items.len())
+                (items.iter().take(MOST).map(|item| self.local(item)).collect(), items.len())
             }
         };
         let more = if length > MOST { format!(", … ({length})") } else { String::new() };

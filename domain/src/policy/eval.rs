@@ -6,7 +6,7 @@ use chrono::{NaiveDate, TimeDelta};
 
 use super::ast::BinaryOp;
 use super::check::calculate;
-use super::ir::{Aggregate, ArgRange, Extra, Node, NodeId};
+use super::ir::{Aggregate, ArgRange, Extra, Fast, Node, NodeId};
 use super::limits::{MAX_LIST, MAX_LOCALS, MAX_STEPS};
 use super::number::{Number, NumberError, RoundingMode};
 use super::program::{Body, Clock, Counts, Program, Table};
@@ -42,6 +42,8 @@ pub(crate) type Evaluated<T> = Result<T, Fault>;
 
 /// Watches an evaluation. The one that does nothing costs nothing.
 pub(crate) trait Tracer<'a> {
+    /// Whether it wants to be told at all.
+    const WATCHES: bool = true;
     /// A comparison, or another condition without parts.
     /// `nested`: within a derived fact, a table, a clock, or over a list.
     fn atom(&mut self, _node: NodeId, _sides: Option<(Value<'a>, Value<'a>)>, _result: bool, _nested: bool) {}
@@ -56,7 +58,9 @@ pub(crate) trait Tracer<'a> {
 /// Sees nothing.
 pub(crate) struct Silent;
 
-impl Tracer<'_> for Silent {}
+impl Tracer<'_> for Silent {
+    const WATCHES: bool = false;
+}
 
 /// One evaluation: the facts, what was worked out so far, and who watches.
 pub(crate) struct Frame<'a, 'f, T> {
@@ -122,11 +126,28 @@ impl<'a, 'f, T: Tracer<'a>> Frame<'a, 'f, T> {
             Node::And(left, right) => Ok(self.truth(left)? && self.truth(right)?),
             Node::Or(left, right) => Ok(self.truth(left)? || self.truth(right)?),
             Node::Not(inner) => Ok(!self.truth(inner)?),
-            Node::CompareSlot { op, slot, constant } => {
-                let left = self.fact(slot, id)?;
-                let right = self.constant(constant);
-                let result = compare(op, &left, &right);
-                self.tracer.atom(id, Some((left, right)), result, self.nesting > 0);
+            Node::CompareSlot { op, slot, constant, fast } => {
+                let left = match self.slots.get(usize::from(slot)) {
+                    Some(Value::Missing) | None => {
+                        self.tracer.slot(slot);
+                        return fault(FaultKind::Missing(slot), id);
+                    }
+                    Some(value) => value,
+                };
+                let result = match (fast, left) {
+                    (Fast::Whole(bound), Value::Number(Number::Decimal(value))) if value.scale() == 0 => {
+                        holds(op, value.mantissa().cmp(&i128::from(bound)))
+                    }
+                    (Fast::Instant(seconds, nanos), Value::Timestamp(at)) => {
+                        holds(op, at.timestamp().cmp(&seconds).then_with(|| at.timestamp_subsec_nanos().cmp(&nanos)))
+                    }
+                    _ => compare(op, left, &self.constant(constant)),
+                };
+                self.tracer.slot(slot);
+                if T::WATCHES {
+                    let right = self.constant(constant);
+                    self.tracer.atom(id, Some((*left, right)), result, self.nesting > 0);
+                }
                 Ok(result)
             }
             Node::Compare(op, left, right) => {

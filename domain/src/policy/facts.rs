@@ -1,7 +1,5 @@
 //! Facts: which ones are built in, how a facts file is read without losing a digit, and by what words a fact is refused.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde_json::value::RawValue;
@@ -58,9 +56,9 @@ pub enum FactsError {
     TooMuch(String),
 }
 
-/// Facts by name. Their order makes no difference.
+/// Facts by name, kept in one order whatever the order they come in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts(BTreeMap<Box<str>, FactValue>);
+pub struct Facts(Vec<(Box<str>, FactValue)>);
 
 impl Facts {
     /// No facts.
@@ -82,18 +80,28 @@ impl Facts {
 
     /// Adds or replaces a fact.
     pub fn set(&mut self, name: impl Into<Box<str>>, value: FactValue) {
-        self.0.insert(name.into(), value);
+        let name = name.into();
+        match self.place(&name) {
+            Ok(at) => self.0[at].1 = value,
+            Err(at) => self.0.insert(at, (name, value)),
+        }
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (**known).cmp(name))
     }
 
     /// Takes a fact away.
     pub fn remove(&mut self, name: &str) {
-        self.0.remove(name);
+        if let Ok(at) = self.place(name) {
+            self.0.remove(at);
+        }
     }
 
     /// The value of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&FactValue> {
-        self.0.get(name)
+        self.place(name).ok().map(|at| &self.0[at].1)
     }
 
     /// All names and values, by name.
@@ -145,8 +153,9 @@ impl Reader {
                 continue;
             }
             let Some(value) = self.value(value, &name)? else { continue };
-            if self.facts.0.insert(name.as_str().into(), value).is_some() {
-                return Err(FactsError::Twice(name));
+            match self.facts.place(&name) {
+                Ok(_) => return Err(FactsError::Twice(name)),
+                Err(at) => self.facts.0.insert(at, (name.into(), value)),
             }
         }
         Ok(())
@@ -262,6 +271,7 @@ pub(crate) fn slot(name: &str, kind: Type) -> Option<Slot> {
         high: None,
         title: None,
         reference: None,
+        not_negative: false,
         declared: false,
         used: false,
         span: Span::default(),

@@ -8,6 +8,8 @@ use super::check::{Checker, Scope};
 use super::diagnostic::{Diagnostic, Messages, Span, suggestion};
 use super::document::{self, Item, Table, Text, as_table, exact_number, mismatch, shorten, span};
 use super::limits::MAX_ASSETS;
+use super::lint::Fairness;
+use super::number::Number;
 use super::parser::parse_expression;
 use super::policy::{Inner, Policy};
 use super::program::Program;
@@ -64,6 +66,7 @@ impl Policy {
                 terms: Vec::new(),
                 book: ReasonBook::default(),
                 lists: Vec::new(),
+                fair: Fairness::default(),
             }
             .load()
         };
@@ -100,6 +103,7 @@ pub(crate) struct Loader<'c, 'd, 's> {
     pub(crate) terms: Vec<AssetTerms>,
     pub(crate) book: ReasonBook,
     pub(crate) lists: Vec<ConditionList>,
+    pub(crate) fair: Fairness,
 }
 
 impl<'d> Loader<'_, 'd, '_> {
@@ -107,12 +111,13 @@ impl<'d> Loader<'_, 'd, '_> {
         let (id, incident, service, basis) = self.identity();
         let title = self.localised(&self.top.clone(), "title");
         let reference = self.top.text("reference", self.checker.messages).map(|text| text.value.to_owned());
-        if title.is_none() {
+        if self.top.get("title").is_none() {
             self.recommend("title", "title = { ko = \"…\", en = \"…\" }");
         }
         if let Some(zone) = self.top.text("zone", self.checker.messages) {
             self.checker.program.zone = self.checker.zone(zone.value, zone.span);
         }
+        self.fairness();
         self.assets();
         self.facts();
         self.parameters();
@@ -129,6 +134,9 @@ impl<'d> Loader<'_, 'd, '_> {
         self.analyse();
         self.unused_facts();
         self.limits();
+        for slot in &mut self.checker.program.slots {
+            slot.not_negative = slot.low == Some(Number::ZERO) && slot.high.is_none();
+        }
         let nothing_due = self.book.place("nothing-due");
         // The lint looks at assets in the order of the program's list.
         self.terms.resize_with(self.checker.program.names.assets.len(), AssetTerms::default);
@@ -417,6 +425,10 @@ impl<'d> Loader<'_, 'd, '_> {
     // ---- after everything -------------------------------------------------------------------------
 
     fn unused_facts(&mut self) {
+        // After an error a fact may only seem unused.
+        if self.checker.messages.has_errors() {
+            return;
+        }
         let unused: Vec<(String, Span)> = self
             .checker
             .program

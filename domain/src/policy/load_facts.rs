@@ -386,15 +386,8 @@ impl<'d> Loader<'_, 'd, '_> {
                     "leave a weekday out of `weekend`",
                 );
             }
-            let reference = self.reference(&table);
-            self.checker.program.calendars.push(Calendar {
-                name: name.to_owned(),
-                weekend,
-                holidays,
-                from,
-                until,
-                reference,
-            });
+            self.reference(&table);
+            self.checker.program.calendars.push(Calendar { name: name.to_owned(), weekend, holidays, from, until });
         }
     }
 

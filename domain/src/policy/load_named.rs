@@ -56,7 +56,17 @@ impl<'d> Loader<'_, 'd, '_> {
 
     // ---- decision tables --------------------------------------------------------------------------
 
+    /// A table with errors is declared all the same, so that its uses are not errors as well.
     fn decision_table(&mut self, name: &str, place: Span, table: &Table<'d>) {
+        let known = self.checker.program.named.len();
+        self.read_table(name, place, table);
+        if self.checker.program.named.len() == known {
+            let draft = Draft::Table { rows: Vec::new(), otherwise: None, unit: None, span: place };
+            self.checker.declare(named(format!("table.{name}"), None, None), draft, place);
+        }
+    }
+
+    fn read_table(&mut self, name: &str, place: Span, table: &Table<'d>) {
         table.only(&["over", "unit", "rows", "otherwise", "title", "reference"], self.checker.messages);
         let (title, reference) = (self.localised(table, "title"), self.reference(table));
         let unit = self.unit(table);
@@ -98,7 +108,11 @@ impl<'d> Loader<'_, 'd, '_> {
             entries: drafts
                 .iter()
                 .enumerate()
-                .map(|(at, row)| ConditionEntry { name: format!("{}", at + 1), when: row.when.clone(), span: row.span })
+                .map(|(at, row)| ConditionEntry {
+                    name: format!("row {}", at + 1),
+                    when: row.when.clone(),
+                    span: row.span,
+                })
                 .collect(),
             is_table: true,
             has_otherwise,
@@ -106,10 +120,6 @@ impl<'d> Loader<'_, 'd, '_> {
         });
         if drafts.len() == rows.len() {
             let draft = Draft::Table { rows: drafts, otherwise, unit, span: place };
-            self.checker.declare(named(format!("table.{name}"), title, reference), draft, place);
-        } else {
-            // The rows' errors are reported; the name is declared, so that its uses are not errors as well.
-            let draft = Draft::Table { rows: Vec::new(), otherwise: None, unit, span: place };
             self.checker.declare(named(format!("table.{name}"), title, reference), draft, place);
         }
     }

@@ -21,6 +21,8 @@ const RULE_KEYS: [&str; 11] =
 
 /// What rules need to know of each other while they are read.
 struct Earlier {
+    /// An `otherwise` rule was read: nothing after it counts.
+    closed: bool,
     known: Vec<String>,
     entries: Vec<ConditionEntry>,
 }
@@ -28,7 +30,7 @@ struct Earlier {
 impl<'d> Loader<'_, 'd, '_> {
     pub(crate) fn rules(&mut self, basis: Option<Basis>, documents: &[Document], reference: Option<&str>) -> Vec<Rule> {
         let mut rules = Vec::new();
-        let mut earlier = Earlier { known: Vec::new(), entries: Vec::new() };
+        let mut earlier = Earlier { closed: false, known: Vec::new(), entries: Vec::new() };
         self.claim_window(&mut rules, &mut earlier);
         let tables = self.top.clone().list_of_tables("rule", self.checker.messages);
         if tables.len() > MAX_RULES {
@@ -49,6 +51,7 @@ impl<'d> Loader<'_, 'd, '_> {
                 }
                 if rule.when.is_none() {
                     otherwise = Some(table.span);
+                    earlier.closed = true;
                 }
                 rules.push(rule);
             }
@@ -116,11 +119,13 @@ impl<'d> Loader<'_, 'd, '_> {
                 let checked = self.checker.condition(expression, &scope);
                 scope.known.extend(known_when(expression, true));
                 earlier.known.extend(known_when(expression, false));
-                earlier.entries.push(ConditionEntry {
-                    name: name.clone(),
-                    when: Some(expression.clone()),
-                    span: expression.span,
-                });
+                if !earlier.closed {
+                    earlier.entries.push(ConditionEntry {
+                        name: name.clone(),
+                        when: Some(expression.clone()),
+                        span: expression.span,
+                    });
+                }
                 Some(checked)
             }
             _ => None,
@@ -276,7 +281,7 @@ impl<'d> Loader<'_, 'd, '_> {
             Some(condition) => Some(condition?.node),
             None => None,
         };
-        Some(AwardItem { asset, amount: checked.node, when: condition, reference, span: table.span })
+        Some(AwardItem { asset, amount: checked.node, when: condition, reference })
     }
 
     /// An expression that is an amount of an asset.

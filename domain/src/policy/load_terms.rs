@@ -1,11 +1,12 @@
 //! Reads what stands around the rules: reasons, documents, caps, stacking.
 
-use super::ast::Expr;
-use super::check::{Checker, Scope};
+use super::ast::{BinaryOp, Expr};
+use super::check::Scope;
 use super::document::{Table, shorten};
 use super::limits::{MAX_CAPS, MAX_ENTRIES};
 use super::load::Loader;
 use super::load_facts::is_code;
+use super::load_named::binary;
 use super::number::Number;
 use super::rules::{Cap, CapPeriod, CapScope, Document, Reason, Stacking, StackingRule, SubjectCap};
 use super::types::Unit;
@@ -80,7 +81,7 @@ impl<'d> Loader<'_, 'd, '_> {
             documents.push(Document {
                 code: code.into(),
                 title,
-                above: pair.as_ref().map(|pair| pair.0),
+                when: pair.as_ref().map(|pair| pair.0),
                 threshold: pair.as_ref().and_then(|pair| pair.1),
                 threshold_asset: pair.as_ref().and_then(|pair| pair.2),
                 span: place,
@@ -89,22 +90,20 @@ impl<'d> Loader<'_, 'd, '_> {
         documents
     }
 
+    /// `of > above`, and the amount when it is written.
     fn threshold(&mut self, of: &Expr, above: &Expr, scope: &Scope) -> Option<Threshold> {
+        let condition = binary(BinaryOp::Greater, of.clone(), above.clone(), above.span);
+        let when = self.checker.condition(&condition, scope)?;
         let (a, b) = (self.checker.check(of, scope)?, self.checker.check(above, scope)?);
-        let units = a.kind.unit().zip(b.kind.unit());
-        let Some(unit) = units.and_then(|(a, b)| Checker::join_units(a, b)) else {
-            self.checker.unlike("`above`", (of, a.kind), (above, b.kind), above.span);
-            return None;
-        };
         let amount = match self.checker.program.constant_of(b.node) {
             Some(Constant::Number(number)) => Some(*number),
             _ => None,
         };
-        let asset = match unit {
-            Unit::Asset(at) => Some(at),
+        let asset = match a.kind.unit() {
+            Some(Unit::Asset(at)) => Some(at),
             _ => None,
         };
-        Some(((a.node, b.node), amount, asset))
+        Some((when.node, amount, asset))
     }
 
     // ---- caps -------------------------------------------------------------------------------------
@@ -308,5 +307,5 @@ impl<'d> Loader<'_, 'd, '_> {
     }
 }
 
-/// Both sides of a document's threshold; the amount, when it is written; its asset, when it is money.
-type Threshold = ((super::ir::NodeId, super::ir::NodeId), Option<Number>, Option<u16>);
+/// The condition of a document; the amount, when it is written; its asset, when it is money.
+type Threshold = (super::ir::NodeId, Option<Number>, Option<u16>);

@@ -44,11 +44,14 @@
 //! From records instead of a facts file, facts are read in place: [`Subject`] with an [`IncidentView`] (made once an
 //! incident and service), a [`crate::Holding`], the attributes of the customer's account and a [`ClaimView`];
 //! [`Policy::assess`] and [`Policy::explain`].
+mod analysis;
 mod assessment;
 mod ast;
 mod calls;
 mod calls_time;
+mod cases;
 mod check;
+mod coverage;
 mod diagnostic;
 mod document;
 mod eval;
@@ -74,8 +77,11 @@ mod program;
 mod reasons;
 mod regions;
 mod rules;
+mod run_cases;
 mod sentence;
+mod settle;
 mod signatures;
+mod simulate;
 mod subject;
 mod time;
 mod trace;
@@ -86,12 +92,21 @@ pub use assessment::{
     AssessedAward, AssessedDocument, AssessedReason, Assessment, CapApplied, Clause, OutcomeKind, Problem, Rounding,
     RuleStep, ValueUsed,
 };
+pub use cases::CaseFile;
+pub use coverage::{Coverage, MissingCoverage};
 pub use diagnostic::{Diagnostic, Severity};
 pub use facts::{FactValue, Facts, FactsError};
+pub use lint::LINTS;
 pub use number::{Number, NumberError, RoundingMode, parse_decimal};
 pub use outcome::{AssessError, Award, Awards, Evidence, Outcome, RuleName};
 pub use policy::{DeclaredFact, Policy};
 pub use rules::{AssetTerms, Basis, Cap, CapPeriod, CapScope, Document, Reason, Rule, Stacking, StackingRule, Worth};
+pub use run_cases::{CaseReport, CaseResult};
 pub use sentence::Language;
+pub use settle::{Change, Due, Entry, Given, Input, Programme, Settled, Used, settle};
+pub use simulate::{
+    AssetReport, AssetShift, Bar, Comparison, ComparisonReport, ErrorCount, NothingCount, RuleCount, RuleMove,
+    SideReport, Simulation, SimulationReport,
+};
 pub use subject::{ClaimView, IncidentView, Subject};
 pub use trace::{MAX_TRACE_STEPS, Trace};

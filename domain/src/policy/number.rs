@@ -395,8 +395,11 @@ impl PartialOrd for Number {
 }
 
 impl Ord for Number {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
+            // Of one scale, which is the commonest, the mantissas have the order of the numbers.
+            (Self::Decimal(a), Self::Decimal(b)) if a.scale() == b.scale() => a.mantissa().cmp(&b.mantissa()),
             (Self::Decimal(a), Self::Decimal(b)) => a.cmp(b),
             // A decimal always has a ratio; were there none, its sign would still order it.
             _ => match (Ratio::of(*self), Ratio::of(*other)) {

@@ -105,7 +105,8 @@ pub struct Award<'p> {
 #[derive(Debug, Clone, Copy)]
 pub struct Awards<'p> {
     assets: &'p [Asset],
-    items: [(u16, Amount); MAX_AWARDS],
+    places: [u16; MAX_AWARDS],
+    amounts: [Amount; MAX_AWARDS],
     length: u8,
 }
 
@@ -114,39 +115,46 @@ impl<'p> Awards<'p> {
         Self::of(&[])
     }
 
+    #[inline]
     pub(crate) fn of(assets: &'p [Asset]) -> Self {
-        Self { assets, items: [(0, Amount::ZERO); MAX_AWARDS], length: 0 }
+        Self { assets, places: [0; MAX_AWARDS], amounts: [Amount::ZERO; MAX_AWARDS], length: 0 }
+    }
+
+    fn find(&self, asset: u16) -> Option<usize> {
+        self.places.iter().take(usize::from(self.length)).position(|known| *known == asset)
     }
 
     /// Adds to what is already awarded of the asset; nothing when the sum is beyond what storage holds.
+    #[inline]
     pub(crate) fn add(&mut self, asset: u16, amount: Amount) -> Option<()> {
-        let length = usize::from(self.length);
-        if let Some((_, known)) = self.items.iter_mut().take(length).find(|(known, _)| *known == asset) {
-            *known = known.checked_add(amount)?;
+        if let Some(at) = self.find(asset) {
+            self.amounts[at] = self.amounts[at].checked_add(amount)?;
             return Some(());
         }
-        *self.items.get_mut(length)? = (asset, amount);
+        let at = usize::from(self.length);
+        *self.places.get_mut(at)? = asset;
+        *self.amounts.get_mut(at)? = amount;
         self.length += 1;
         Some(())
     }
 
     pub(crate) fn amount_mut(&mut self, asset: u16) -> Option<&mut Amount> {
-        let length = usize::from(self.length);
-        self.items.iter_mut().take(length).find(|(known, _)| *known == asset).map(|(_, amount)| amount)
+        let at = self.find(asset)?;
+        self.amounts.get_mut(at)
     }
 
     /// Drops what became zero.
+    #[inline]
     pub(crate) fn drop_zeros(&mut self) {
-        let kept = *self;
-        self.length = 0;
-        for (asset, amount) in kept.items.iter().take(usize::from(kept.length)) {
-            if *amount != Amount::ZERO
-                && let Some(place) = self.items.get_mut(usize::from(self.length))
-            {
-                *place = (*asset, *amount);
-                self.length += 1;
+        let mut kept = 0;
+        for at in 0..usize::from(self.length) {
+            if self.amounts[at] != Amount::ZERO {
+                self.places[kept] = self.places[at];
+                self.amounts[kept] = self.amounts[at];
+                kept += 1;
             }
         }
+        self.length = u8::try_from(kept).unwrap_or(0);
     }
 
     /// Whether there is nothing.
@@ -162,11 +170,11 @@ impl<'p> Awards<'p> {
     }
 
     /// The awards in the order of the rule.
-    pub fn iter(&self) -> impl Iterator<Item = Award<'p>> + use<'p> {
-        let (assets, items) = (self.assets, self.items);
-        items.into_iter().take(usize::from(self.length)).filter_map(move |(place, amount)| {
-            let place = usize::from(place);
-            Some(Award { asset: assets.get(place)?, place, amount })
+    pub fn iter(&self) -> impl Iterator<Item = Award<'p>> + use<'p, '_> {
+        let both = self.places.iter().zip(&self.amounts).take(usize::from(self.length));
+        both.filter_map(|(place, amount)| {
+            let place = usize::from(*place);
+            Some(Award { asset: self.assets.get(place)?, place, amount: *amount })
         })
     }
 }

@@ -292,12 +292,9 @@ impl Inner {
         let mut wanted = 0_u64;
         for (bit, at) in listed.iter().enumerate() {
             let Some(document) = self.documents.get(usize::from(*at)) else { continue };
-            let applies = match document.above {
+            let applies = match document.when {
                 None => true,
-                Some((of, above)) => {
-                    let explain = |fault| self.explain_fault(fault);
-                    frame.number(of).map_err(explain)? > frame.number(above).map_err(explain)?
-                }
+                Some(when) => frame.truth(when).map_err(|fault| self.explain_fault(fault))?,
             };
             if applies && !self.has_document(frame, &document.code) {
                 wanted |= 1 << bit;

@@ -47,6 +47,8 @@ pub(crate) struct Slot {
     pub(crate) high: Option<Number>,
     pub(crate) title: Option<Localised>,
     pub(crate) reference: Option<String>,
+    /// Not below zero and no other bound, the commonest of all.
+    pub(crate) not_negative: bool,
     pub(crate) declared: bool,
     pub(crate) used: bool,
     pub(crate) span: Span,
@@ -154,10 +156,6 @@ impl Program {
 
     pub(crate) fn span(&self, id: NodeId) -> Span {
         self.spans.get(id.0 as usize).copied().unwrap_or_default()
-    }
-
-    pub(crate) fn kind(&self, id: NodeId) -> Option<Type> {
-        self.types.get(id.0 as usize).copied()
     }
 
     pub(crate) fn push(&mut self, node: Node, kind: Type, span: Span) -> NodeId {

@@ -102,7 +102,6 @@ pub(crate) struct AwardItem {
     pub(crate) amount: NodeId,
     pub(crate) when: Option<NodeId>,
     pub(crate) reference: Option<String>,
-    pub(crate) span: Span,
 }
 
 /// Why nothing is owed, in words for a claimant.
@@ -146,8 +145,8 @@ impl Reason {
 pub struct Document {
     pub(crate) code: Box<str>,
     pub(crate) title: Option<Localised>,
-    /// It is asked for only when the first is above the second.
-    pub(crate) above: Option<(NodeId, NodeId)>,
+    /// The condition under which it is asked for; nothing: always.
+    pub(crate) when: Option<NodeId>,
     pub(crate) threshold: Option<super::number::Number>,
     pub(crate) threshold_asset: Option<u16>,
     pub(crate) span: Span,

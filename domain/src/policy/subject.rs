@@ -322,7 +322,11 @@ fn check_text<'a>(slot: &Slot, text: &'a str, program: &Program) -> Result<&'a s
 #[inline]
 fn check_number<'a>(slot: &Slot, value: Number, program: &Program) -> Result<Value<'a>, AssessError> {
     let integer = matches!(slot.kind.base, Base::Number { integer: true, .. });
-    let inside = slot.low.is_none_or(|low| low <= value) && slot.high.is_none_or(|high| value <= high);
+    let inside = if slot.not_negative {
+        !value.is_negative()
+    } else {
+        slot.low.is_none_or(|low| low <= value) && slot.high.is_none_or(|high| value <= high)
+    };
     if !inside || (integer && value.as_integer().is_none()) {
         return Err(mistyped(slot, program, &value.to_string()));
     }

@@ -17,7 +17,6 @@ pub(crate) struct Calendar {
     pub(crate) holidays: Vec<NaiveDate>,
     pub(crate) from: Option<NaiveDate>,
     pub(crate) until: Option<NaiveDate>,
-    pub(crate) reference: Option<String>,
 }
 
 impl Calendar {

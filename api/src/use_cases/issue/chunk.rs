@@ -1,12 +1,14 @@
 //! One chunk of a run: load all, decide by pure functions, write all.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::Utc;
 use redress_domain::id::{CustomerId, HoldingRef, PolicyId, ServiceId};
 use redress_domain::ledger::{TransferCode, credit_id};
-use redress_domain::policy::{IncidentView, Outcome, Subject};
-use redress_domain::{Amount, AssetCode, Attributes, Holding};
+use redress_domain::policy::{
+    CapScope, Change, ClaimView, Entry, Facts, Given, Input, Outcome, Programme, Settled, Subject, Used, settle,
+};
+use redress_domain::{Amount, Asset, AssetCode, Holding};
 use redress_store::claims::{self, GrantedClaim};
 use redress_store::holdings::{self, HoldingRow};
 use redress_store::ledger::{self, TransferRow};
@@ -19,7 +21,7 @@ use uuid::Uuid;
 use super::{Context, Tally};
 use crate::error::{AppError, AppResult};
 use crate::policy_cache::ActivePolicy;
-use crate::use_cases::claims::StoredAssessment;
+use crate::use_cases::claims::{StoredAssessment, stated_facts};
 
 /// A credit that is due.
 #[derive(Debug)]
@@ -36,40 +38,67 @@ struct Due {
     raise: Amount,
 }
 
+/// What a chunk takes of a policy's cap over everybody.
+#[derive(Debug)]
+struct ProgrammePart {
+    policy_key: i32,
+    asset: Asset,
+    /// What everybody had when the chunk was planned, and what the chunk adds.
+    read: Used,
+    added: Used,
+    /// Whether the cap cut something off: then the plan is right only for what was read.
+    cut: bool,
+    /// The limits.
+    takers: Option<u64>,
+    at_most: Option<Amount>,
+}
+
 /// What a chunk comes to, before anything is written.
 #[derive(Debug, Default)]
 pub(super) struct Planned {
     due: Vec<Due>,
     exceptions: Vec<ExceptionRow>,
     claims: Vec<(String, Uuid)>,
+    programme: Vec<ProgrammePart>,
     pub(super) tally: Tally,
 }
 
-/// What was credited so far, by (customer, policy, subject, asset).
-type Credited = HashMap<(CustomerId, PolicyId, String, AssetCode), i64>;
+/// What was credited before to one customer, by policy and subject.
+type Credited = HashMap<(PolicyId, String), Vec<Given>>;
 
 /// Decides a chunk; reads only.
 pub(super) fn plan(context: &Context<'_>, connection: &mut Connection, chunk: &Chunk) -> AppResult<Planned> {
     let (from, till) = (chunk.from.as_deref(), chunk.till.as_deref());
     let held = holdings::of_range(connection, context.incident.key, from, till)?;
     let granted = claims::granted_of_range(connection, context.incident.key, from, till)?;
-    let mut plan = Plan { context, credited: credited(context, connection, from, till)?, planned: Planned::default() };
-    for customer in held.chunk_by(|a, b| a.customer_id == b.customer_id) {
-        plan.customer(customer)?;
+    let mut credited = credited(context, connection, from, till)?;
+    let mut plan = Plan::new(context, connection)?;
+    let mut granted = granted.chunk_by(|a, b| a.customer_id == b.customer_id).peekable();
+    for rows in held.chunk_by(|a, b| a.customer_id == b.customer_id) {
+        let Some(first) = rows.first() else { continue };
+        // Both come by customer: whoever claimed without holding anything stands between.
+        while let Some(claims) =
+            granted.next_if(|claims| claims.first().is_some_and(|c| c.customer_id < first.customer_id))
+        {
+            plan.customer(&[], claims, &mut credited)?;
+        }
+        let claims = granted.next_if(|claims| claims.first().is_some_and(|c| c.customer_id == first.customer_id));
+        plan.customer(rows, claims.unwrap_or_default(), &mut credited)?;
     }
-    for claim in &granted {
-        plan.claim(claim)?;
+    for claims in granted {
+        plan.customer(&[], claims, &mut credited)?;
     }
-    Ok(plan.planned)
+    Ok(plan.finish())
 }
 
+/// What was credited before to the customers of a range.
 fn credited(
     context: &Context<'_>,
     connection: &mut Connection,
     from: Option<&str>,
     till: Option<&str>,
-) -> AppResult<Credited> {
-    let mut credited = Credited::new();
+) -> AppResult<HashMap<String, Credited>> {
+    let mut credited: HashMap<String, Credited> = HashMap::new();
     for row in ledger::credited_of_range(connection, from, till)? {
         let (Some(policy), Some((asset, _))) =
             (context.names.get(&row.policy_version_id), context.accounts.assets.get(&row.asset_id))
@@ -77,139 +106,290 @@ fn credited(
             let what = format!("a credit of customer {} has no policy or asset", row.customer_id);
             return Err(StoreError::corrupt(what).into());
         };
-        let customer = CustomerId::parse(&row.customer_id).map_err(StoreError::corrupt)?;
-        *credited.entry((customer, policy.clone(), row.subject, asset.clone())).or_default() += row.amount;
+        let given = Given { asset: asset.clone(), amount: Amount::from_minor(row.amount) };
+        let of_customer = credited.entry(row.customer_id).or_default();
+        of_customer.entry((policy.clone(), row.subject)).or_default().push(given);
     }
     Ok(credited)
 }
 
+/// A claim that was granted, with what its policy may read.
+struct Granted<'a> {
+    active: &'a ActivePolicy,
+    id: Uuid,
+    /// Whether it waits for its credit.
+    waits: bool,
+    service_key: i32,
+    awards: Vec<Given>,
+    facts: Facts,
+    submitted_at: Option<chrono::DateTime<Utc>>,
+}
+
+/// What is settled: a policy applied to one holding or claim.
+struct Item<'a> {
+    active: &'a ActivePolicy,
+    name: String,
+    /// The claim, where it is one that waits for its credit.
+    claim: Option<Uuid>,
+    /// Whether it is there only because it may pay the same loss as another.
+    is_history: bool,
+    input: Input<'a>,
+    given: Vec<Given>,
+}
+
 struct Plan<'a> {
     context: &'a Context<'a>,
-    credited: Credited,
+    programme: Programme,
     planned: Planned,
 }
 
-impl Plan<'_> {
-    /// Applies the automatic policies to what a customer held.
-    fn customer(&mut self, rows: &[HoldingRow]) -> AppResult<()> {
-        let mut granted = BTreeSet::new();
-        for service in rows.chunk_by(|a, b| a.service_id == b.service_id) {
-            let Some(first) = service.first() else { continue };
-            let Some(policies) = self.context.policies.get(&first.service_id) else { continue };
-            let Some((service_id, view)) = self.context.views.get(&first.service_id) else { continue };
-            let held: Vec<Holding> = service.iter().map(|row| holding(row, service_id)).collect::<AppResult<_>>()?;
-            let account = held.iter().find(|holding| &*holding.kind == "account").map(|holding| &holding.attributes);
-            for active in policies.iter().filter(|active| active.is_automatic()) {
-                for holding in &held {
-                    if self.holding(active, view, holding, account)? {
-                        granted.insert(active.version_key);
-                    }
-                }
-                if granted.contains(&active.version_key) {
-                    self.planned.tally.policies.entry(active.policy.id().to_string()).or_default().customers += 1;
-                }
+impl<'a> Plan<'a> {
+    fn new(context: &'a Context<'a>, connection: &mut Connection) -> AppResult<Self> {
+        let mut programme = Programme::default();
+        let mut parts = Vec::new();
+        let in_scope = |active: &&ActivePolicy| active.has_programme_cap() && context.is_in_scope(active.policy.id());
+        for active in context.policies.values().flatten().filter(in_scope) {
+            for cap in active.policy.caps().iter().filter(|cap| cap.scope() == CapScope::Programme) {
+                let Some(asset) = active.policy.assets().get(cap.asset_place()) else { continue };
+                let known = context.accounts.assets.iter().find(|(_, (code, _))| code == asset.code());
+                let (takers, amount) = match known {
+                    Some((key, _)) => ledger::programme_use(connection, active.policy_key, *key)?,
+                    None => (0, 0),
+                };
+                let takers = u64::try_from(takers).map_err(StoreError::corrupt)?;
+                let read = Used { amount: Amount::from_minor(amount), takers };
+                programme.set(active.policy.id().as_str(), asset.code(), read);
+                parts.push(ProgrammePart {
+                    policy_key: active.policy_key,
+                    asset: asset.clone(),
+                    read,
+                    added: Used::default(),
+                    cut: false,
+                    takers: cap.takers(),
+                    at_most: cap.at_most(),
+                });
+            }
+        }
+        Ok(Self { context, programme, planned: Planned { programme: parts, ..Planned::default() } })
+    }
+
+    fn finish(mut self) -> Planned {
+        for part in &mut self.planned.programme {
+            let owner = self.context.policies.values().flatten().find(|active| active.policy_key == part.policy_key);
+            let Some(owner) = owner else { continue };
+            let now = self.programme.used(owner.policy.id().as_str(), part.asset.code());
+            part.added = Used {
+                amount: now.amount.checked_sub(part.read.amount).unwrap_or_default(),
+                takers: now.takers - part.read.takers,
+            };
+        }
+        self.planned
+    }
+
+    /// Settles everything of one customer together, so that the same loss is never paid twice.
+    fn customer(
+        &mut self,
+        rows: &[HoldingRow],
+        claims: &[GrantedClaim],
+        credited: &mut HashMap<String, Credited>,
+    ) -> AppResult<()> {
+        let name = rows.first().map(|row| &row.customer_id).or_else(|| claims.first().map(|claim| &claim.customer_id));
+        let Some(name) = name else { return Ok(()) };
+        let customer = CustomerId::parse(name).map_err(StoreError::corrupt)?;
+        let mut credited = credited.remove(name).unwrap_or_default();
+        let held = self.held(&customer, rows)?;
+        let granted: Vec<Granted<'a>> =
+            claims.iter().filter_map(|claim| granted(self.context, claim).transpose()).collect::<AppResult<_>>()?;
+        let mut items = items(self.context, &held, &granted);
+        for item in &mut items {
+            let key = (item.active.policy.id().clone(), std::mem::take(&mut item.name));
+            item.given = credited.remove(&key).unwrap_or_default();
+            item.name = key.1;
+        }
+        let entries: Vec<Entry<'_>> = items
+            .iter()
+            .map(|item| Entry {
+                policy: &item.active.policy,
+                reference: &item.name,
+                input: item.input,
+                given: &item.given,
+            })
+            .collect();
+        let settled = settle(&entries, &mut self.programme);
+        let mut reached: Vec<i32> = Vec::new();
+        for (item, settled) in items.iter().zip(settled).filter(|(item, _)| !item.is_history) {
+            let owed = self.record(&customer, item, &settled)?;
+            if owed && !reached.contains(&item.active.version_key) {
+                reached.push(item.active.version_key);
+                self.planned.tally.of(item.active).customers += 1;
             }
         }
         Ok(())
     }
 
-    /// Applies one policy to one holding; true when something is granted.
-    fn holding(
-        &mut self,
-        active: &ActivePolicy,
-        view: &IncidentView,
-        holding: &Holding,
-        account: Option<&Attributes>,
-    ) -> AppResult<bool> {
-        let subject = Subject { incident: Some(view), holding: Some(holding), account, ..Subject::default() };
-        let outcome = active.policy.assess(&subject);
-        let name = format!("holding/{}", holding.reference);
-        let tally = self.planned.tally.policies.entry(active.policy.id().to_string()).or_default();
-        match outcome {
-            Ok(Outcome::Award { awards, .. }) => {
-                tally.granted += 1;
-                for award in awards.iter() {
-                    self.due(&holding.customer, active, &name, award.asset.code(), award.amount)?;
-                }
-                return Ok(true);
+    /// What a customer held, service by service.
+    fn held(&self, customer: &CustomerId, rows: &[HoldingRow]) -> AppResult<Vec<(i32, Vec<Holding>)>> {
+        let mut held = Vec::new();
+        for service in rows.chunk_by(|a, b| a.service_id == b.service_id) {
+            let Some(first) = service.first() else { continue };
+            if !self.context.policies.contains_key(&first.service_id) {
+                continue;
             }
+            let Some((service_id, _)) = self.context.views.get(&first.service_id) else { continue };
+            let holdings = service.iter().map(|row| holding(row, customer, service_id)).collect::<AppResult<_>>()?;
+            held.push((first.service_id, holdings));
+        }
+        Ok(held)
+    }
+
+    /// Takes one settled subject over; true when something is granted.
+    fn record(&mut self, customer: &CustomerId, item: &Item<'_>, settled: &Settled<'_>) -> AppResult<bool> {
+        let tally = self.planned.tally.of(item.active);
+        match &settled.outcome {
+            Ok(Outcome::Award { .. }) => tally.granted += 1,
             Ok(Outcome::Decline { rule, .. }) => *tally.declined.entry(rule.as_str().to_owned()).or_default() += 1,
             Ok(Outcome::Review { queue, .. }) => {
                 tally.review += 1;
-                self.except(&holding.customer, active.version_key, name, format!("review: {queue}"));
+                self.except(customer, item, format!("review: {queue}"));
             }
             Ok(Outcome::Pending { .. }) => {}
             Err(error) => {
                 tally.failed += 1;
-                self.except(&holding.customer, active.version_key, name, error.to_string());
+                self.except(customer, item, error.to_string());
             }
         }
-        Ok(false)
-    }
-
-    /// Takes over what was granted to a claim.
-    fn claim(&mut self, claim: &GrantedClaim) -> AppResult<()> {
-        // The version may be retired since: what it granted stands, as long as its policy is in this run's scope.
-        let Some(policy) = claim.policy_version_id.and_then(|version| self.context.names.get(&version)) else {
-            return Ok(());
-        };
-        let in_scope = self.context.policies.get(&claim.service_id).into_iter().flatten();
-        let Some(active) = in_scope.into_iter().find(|active| active.policy.id() == policy).cloned() else {
-            return Ok(());
-        };
-        let customer = CustomerId::parse(&claim.customer_id).map_err(StoreError::corrupt)?;
-        let assessment: StoredAssessment = serde_json::from_value(claim.trace.clone()).map_err(StoreError::corrupt)?;
-        let subject = format!("claim/{}", claim.id);
-        for award in &assessment.awards {
-            let asset = AssetCode::parse(&award.asset).map_err(StoreError::corrupt)?;
-            let amount = Decimal::from_str_exact(&award.amount).map_err(StoreError::corrupt)?;
-            let scale = u8::try_from(self.context.scale_of(&asset)).map_err(StoreError::corrupt)?;
-            let amount = Amount::from_decimal(amount, scale).map_err(StoreError::corrupt)?;
-            self.due(&customer, &active, &subject, &asset, amount)?;
+        if let Some(claim) = item.claim {
+            self.claim(customer, item, claim, settled);
         }
-        let tally = self.planned.tally.policies.entry(policy.to_string()).or_default();
-        tally.granted += 1;
-        tally.customers += 1;
-        self.planned.claims.push((claim.customer_id.clone(), claim.id));
-        Ok(())
+        for due in &settled.due {
+            if due.changes.iter().any(|change| matches!(change, Change::Cap { scope: CapScope::Programme, .. })) {
+                let parts = self.planned.programme.iter_mut();
+                parts.filter(|part| part.policy_key == item.active.policy_key).for_each(|part| part.cut = true);
+            }
+            if due.to_credit > Amount::ZERO {
+                let policy = item.active.policy.id();
+                let asset = due.asset.code();
+                self.planned.tally.credit(policy, asset, due.to_credit)?;
+                self.planned.due.push(Due {
+                    customer: customer.clone(),
+                    service_key: item.active.service_key,
+                    version_key: item.active.version_key,
+                    policy: policy.clone(),
+                    subject: item.name.clone(),
+                    asset: asset.clone(),
+                    before: sum_of(&item.given, asset)?,
+                    raise: due.to_credit,
+                });
+            }
+        }
+        Ok(matches!(settled.outcome, Ok(Outcome::Award { .. })))
     }
 
-    /// Notes what is missing between what is granted and what was credited; never takes anything back.
-    fn due(
-        &mut self,
-        customer: &CustomerId,
-        active: &ActivePolicy,
-        subject: &str,
-        asset: &AssetCode,
-        granted: Amount,
-    ) -> AppResult<()> {
-        let policy = active.policy.id();
-        let key = (customer.clone(), policy.clone(), subject.to_owned(), asset.clone());
-        let before = Amount::from_minor(self.credited.get(&key).copied().unwrap_or(0));
-        let Some(raise) = granted.checked_sub(before).filter(|raise| *raise > Amount::ZERO) else { return Ok(()) };
-        self.planned.tally.credit(policy, asset, raise)?;
-        let (customer, policy, subject, asset) = key;
-        let (service_key, version_key) = (active.service_key, active.version_key);
-        self.planned.due.push(Due { customer, service_key, version_key, policy, subject, asset, before, raise });
-        Ok(())
+    /// A claim is issued when it has a credit; one that gets nothing since its loss is paid elsewhere, or a cap is
+    /// reached, stays granted and is seen by a person.
+    fn claim(&mut self, customer: &CustomerId, item: &Item<'_>, claim: Uuid, settled: &Settled<'_>) {
+        let credited = |due: &redress_domain::policy::Due<'_>| due.to_credit > Amount::ZERO || !item.given.is_empty();
+        if settled.due.iter().any(credited) {
+            self.planned.claims.push((customer.to_string(), claim));
+            return;
+        }
+        let why = settled.due.iter().flat_map(|due| &due.changes).map(|change| match change {
+            Change::Stacking { group, policy, subject } => {
+                format!("{policy} pays the same loss ({group}) for {subject}")
+            }
+            Change::Cap { name, .. } => format!("the cap {name} is reached"),
+        });
+        let why: Vec<String> = why.collect();
+        if settled.outcome.is_ok() {
+            self.except(customer, item, format!("nothing is due: {}", why.join("; ")));
+        }
     }
 
-    fn except(&mut self, customer: &CustomerId, version_key: i32, subject: String, reason: String) {
+    fn except(&mut self, customer: &CustomerId, item: &Item<'_>, reason: String) {
         self.planned.tally.exceptions += 1;
         self.planned.exceptions.push(ExceptionRow {
             run_id: 0,
             customer_id: customer.to_string(),
-            policy_version_id: version_key,
-            subject,
+            policy_version_id: item.active.version_key,
+            subject: item.name.clone(),
             reason,
         });
     }
 }
 
+/// What was given of an asset; what a stacking group counts as given is not part of it.
+fn sum_of(given: &[Given], asset: &AssetCode) -> AppResult<Amount> {
+    let mut of_asset = given.iter().filter(|given| given.asset == *asset);
+    of_asset
+        .try_fold(Amount::ZERO, |sum, given| sum.checked_add(given.amount))
+        .ok_or_else(|| StoreError::corrupt(format!("more {asset} was credited than can be stored")).into())
+}
+
+/// Everything that is settled of a customer: automatic policies on holdings, and claims that were granted.
+fn items<'a>(context: &'a Context<'a>, held: &'a [(i32, Vec<Holding>)], granted: &'a [Granted<'a>]) -> Vec<Item<'a>> {
+    let mut items = Vec::new();
+    let of_service = |service_key: i32| {
+        let holdings = held.iter().find(|(key, _)| *key == service_key).map_or(&[][..], |(_, holdings)| holdings);
+        let account = holdings.iter().find(|holding| &*holding.kind == "account");
+        Subject {
+            incident: context.views.get(&service_key).map(|(_, view)| view),
+            account: account.map(|holding| &holding.attributes),
+            ..Subject::default()
+        }
+    };
+    for (service_key, holdings) in held {
+        let subject = of_service(*service_key);
+        let policies = context.policies.get(service_key).into_iter().flatten();
+        for active in policies.filter(|active| active.is_automatic()) {
+            for holding in holdings {
+                let input = Input::Records(Subject { holding: Some(holding), ..subject });
+                let name = format!("holding/{}", holding.reference);
+                let is_history = !context.is_in_scope(active.policy.id());
+                items.push(Item { active, name, claim: None, is_history, input, given: Vec::new() });
+            }
+        }
+    }
+    for claim in granted {
+        let view = ClaimView { submitted_at: claim.submitted_at, fields: &claim.facts };
+        let subject = Subject { claim: Some(view), ..of_service(claim.service_key) };
+        let input = Input::Decided { awards: &claim.awards, subject };
+        let name = format!("claim/{}", claim.id);
+        let waits = claim.waits && context.is_in_scope(claim.active.policy.id());
+        let (active, claim) = (claim.active, waits.then_some(claim.id));
+        items.push(Item { active, name, claim, is_history: !waits, input, given: Vec::new() });
+    }
+    items
+}
+
+/// What was granted to a claim; none when no version of its policy is in force any more. The version that granted it may
+/// be retired since: what it granted stands.
+fn granted<'a>(context: &'a Context<'a>, claim: &GrantedClaim) -> AppResult<Option<Granted<'a>>> {
+    let Some(policy) = claim.policy_version_id.and_then(|version| context.names.get(&version)) else {
+        return Ok(None);
+    };
+    let in_force = context.policies.get(&claim.service_id).into_iter().flatten();
+    let Some(active) = in_force.into_iter().find(|active| active.policy.id() == policy) else { return Ok(None) };
+    let assessment: StoredAssessment = serde_json::from_value(claim.trace.clone()).map_err(StoreError::corrupt)?;
+    let awards = assessment
+        .awards
+        .iter()
+        .map(|award| {
+            let asset = AssetCode::parse(&award.asset).map_err(StoreError::corrupt)?;
+            let amount = Decimal::from_str_exact(&award.amount).map_err(StoreError::corrupt)?;
+            let scale = u8::try_from(context.scale_of(&asset)).map_err(StoreError::corrupt)?;
+            Ok(Given { asset, amount: Amount::from_decimal(amount, scale).map_err(StoreError::corrupt)? })
+        })
+        .collect::<AppResult<_>>()?;
+    let facts = stated_facts(claim.id, &claim.facts)?.facts;
+    let waits = matches!(claim.state.as_str(), "approved" | "partly_approved");
+    let (id, service_key, submitted_at) = (claim.id, claim.service_id, claim.submitted_at);
+    Ok(Some(Granted { active, id, waits, service_key, awards, facts, submitted_at }))
+}
+
 /// A stored row as the domain has it, checked again: a corrupt row fails loudly.
-fn holding(row: &HoldingRow, service: &ServiceId) -> AppResult<Holding> {
+fn holding(row: &HoldingRow, customer: &CustomerId, service: &ServiceId) -> AppResult<Holding> {
     Ok(Holding {
-        customer: CustomerId::parse(&row.customer_id).map_err(StoreError::corrupt)?,
+        customer: customer.clone(),
         service: service.clone(),
         reference: HoldingRef::parse(&row.reference).map_err(StoreError::corrupt)?,
         kind: row.kind.as_str().into(),
@@ -244,7 +424,11 @@ pub(super) fn commit(
     notices::queue(connection, &rows)?;
     let tally = serde_json::to_value(&planned.tally).map_err(StoreError::corrupt)?;
     runs::finish_chunk(connection, run_id, seq, &tally, at)?;
-    if planned.due.is_empty() { Ok(()) } else { record(context, connection, run_id, seq, planned) }
+    if planned.due.is_empty() {
+        return Ok(());
+    }
+    record(context, connection, run_id, seq, planned)?;
+    take_from_programmes(context, connection, planned)
 }
 
 /// Records the transfers of a chunk, and takes their sums from the budgets last.
@@ -293,6 +477,32 @@ fn record(
             Some("budget_never_negative") => used_up(context, due),
             _ => error.into(),
         })?;
+    }
+    Ok(())
+}
+
+/// Counts the chunk towards the caps over everybody. The plan was made without holding anything: it stands when nobody
+/// else was counted meanwhile, or when there is room for both; else the chunk is planned again.
+fn take_from_programmes(context: &Context<'_>, connection: &mut Connection, planned: &Planned) -> AppResult<()> {
+    for part in &planned.programme {
+        if part.added == Used::default() && !part.cut {
+            continue;
+        }
+        let Some((asset_key, _)) = context.accounts.assets.iter().find(|(_, (code, _))| code == part.asset.code())
+        else {
+            continue;
+        };
+        let takers = i64::try_from(part.added.takers).map_err(StoreError::corrupt)?;
+        let amount = part.added.amount.minor();
+        let (before_takers, before_amount) =
+            ledger::add_programme_use(connection, part.policy_key, *asset_key, takers, amount)?;
+        let before_takers = u64::try_from(before_takers).map_err(StoreError::corrupt)?;
+        let unchanged = before_takers == part.read.takers && before_amount == part.read.amount.minor();
+        let fits = part.takers.is_none_or(|most| before_takers + part.added.takers <= most)
+            && part.at_most.is_none_or(|most| before_amount.saturating_add(amount) <= most.minor());
+        if !unchanged && (part.cut || !fits) {
+            return Err(StoreError::Contention("another chunk was counted towards the same cap".into()).into());
+        }
     }
     Ok(())
 }
