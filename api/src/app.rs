@@ -137,6 +137,8 @@ impl Actor {
             action: action.to_owned(),
             object,
             detail,
+            before: None,
+            after: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::hex_bytes::HexBytes;
 pub type Hash = HexBytes<32>;
 
 /// What a leaf's bytes are preceded by, so that no leaf can be taken for a node.
-const LEAF_PREFIX: u8 = 0;
+pub const LEAF_PREFIX: u8 = 0;
 /// What a node's two hashes are preceded by.
 const NODE_PREFIX: u8 = 1;
 
@@ -279,7 +279,8 @@ mod tests {
     #[test]
     fn known_roots_of_certificate_transparency() {
         // The test vectors of the reference implementation.
-        let inputs = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
+        let inputs =
+            ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
         let roots = [
             "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
             "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",

@@ -121,7 +121,8 @@ impl Proof {
         if within != Some(posting.root) {
             return Err(ProofError::Path(format!("transfer {}", transfer.id)));
         }
-        let root = posting.leaf().and_then(|(_, leaf)| root_of_path(leaf, proof.leaf, self.head.size, &proof.posting_path));
+        let root =
+            posting.leaf().and_then(|(_, leaf)| root_of_path(leaf, proof.leaf, self.head.size, &proof.posting_path));
         if root != Some(self.head.root) {
             return Err(ProofError::Path(format!("posting {}", posting.posting)));
         }
