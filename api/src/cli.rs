@@ -195,6 +195,29 @@ pub enum PolicyCommand {
         #[arg(long, value_name = "FILE")]
         facts: PathBuf,
     },
+    /// Say what a policy would do to a roster and the claims on file: counts, cost, who gets nothing and why, and who
+    /// gains or loses against the version in force
+    Simulate {
+        /// The policy's file
+        policy: PathBuf,
+        /// The roster's file, CSV or NDJSON
+        #[arg(long, value_name = "FILE")]
+        roster: PathBuf,
+        /// The incident's file, to need no installation; then claims and the version in force are left out
+        #[arg(long, value_name = "FILE")]
+        incident_file: Option<PathBuf>,
+    },
+    /// Take the version in force out of force; what it granted stands
+    Retire {
+        /// The policy's name
+        policy: String,
+        /// The incident
+        #[arg(long, value_name = "NAME")]
+        incident: String,
+        /// Who retires it
+        #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
+        by: String,
+    },
     /// Publish a version; it waits for a second person's approval
     Publish {
         /// The policy's file

@@ -9,6 +9,7 @@ mod error;
 mod http;
 mod mail;
 mod policy_cache;
+mod roster_file;
 mod secrets;
 mod settings;
 mod telemetry;

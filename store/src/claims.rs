@@ -156,6 +156,23 @@ pub fn waiting(
         .load(connection)?)
 }
 
+/// The claims of a service that were sent and not withdrawn, by id after `after`.
+pub fn of_service(
+    connection: &mut Connection,
+    incident_key: i32,
+    service_key: i32,
+    after: Option<Uuid>,
+    limit: i64,
+) -> StoreResult<Vec<ClaimRow>> {
+    Ok(claim::table
+        .filter(claim::incident_id.eq(incident_key).and(claim::service_id.eq(service_key)))
+        .filter(claim::state.ne_all(["draft", "withdrawn"]).and(claim::id.gt(after.unwrap_or_else(Uuid::nil))))
+        .order(claim::id)
+        .limit(limit)
+        .select(ClaimRow::as_select())
+        .load(connection)?)
+}
+
 /// How many assessments a claim has had.
 pub fn assessments(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<i32> {
     let last: Option<i32> = assessment::table

@@ -121,6 +121,24 @@ pub fn approve(
     Ok(version_key)
 }
 
+/// Retires the version in force and returns its content hash.
+pub fn retire(connection: &mut Connection, incident_key: i32, name: &str, at: DateTime<Utc>) -> StoreResult<String> {
+    let policy_key: Option<i32> = policy::table
+        .filter(policy::incident_id.eq(incident_key).and(policy::name.eq(name)))
+        .select(policy::id)
+        .first(connection)
+        .optional()?;
+    let in_force = policy_version::table
+        .filter(policy_version::policy_id.eq(policy_key.unwrap_or(0)))
+        .filter(policy_version::approved_at.is_not_null().and(policy_version::retired_at.is_null()));
+    diesel::update(in_force)
+        .set(policy_version::retired_at.eq(at))
+        .returning(policy_version::hash)
+        .get_result(connection)
+        .optional()?
+        .ok_or_else(|| StoreError::NotFound(format!("version of policy {name} in force")))
+}
+
 /// The first characters of a content hash, enough to tell versions apart on a screen.
 #[must_use]
 pub fn short(hash: &str) -> &str {

@@ -20,7 +20,7 @@ use crate::cli::{
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
 use crate::settings::Settings;
-use crate::use_cases::{self, budgets, incidents, issue, notices, policies, reports, rosters, staff};
+use crate::use_cases::{self, budgets, incidents, issue, notices, policies, reports, rosters, simulate, staff};
 use crate::workers::Workers;
 
 /// Runs a command.
@@ -36,6 +36,11 @@ pub fn run(cli: Cli) -> AppResult<ExitCode> {
         Command::Policy(PolicyCommand::Test { paths }) => printed(|out| policy::test(&paths, output(format), out)),
         Command::Policy(PolicyCommand::Assess { policy, facts }) => {
             printed(|out| policy::assess(&policy, &facts, output(format), out))
+        }
+        Command::Policy(PolicyCommand::Simulate { policy, roster, incident_file: Some(file) }) => {
+            let done = simulate::run(&simulate::Ground::IncidentFile(&file), &policy, &roster)?;
+            print_or(format, &done, || print::simulation(&done));
+            Ok(ExitCode::SUCCESS)
         }
         Command::Audit(AuditCommand::CheckProof { file, key }) => audit::check_proof(&file, key.as_deref(), format),
         command => {
@@ -96,6 +101,16 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
                     done.policy, done.version, done.assessed
                 );
             });
+        }
+        Command::Policy(PolicyCommand::Simulate { policy, roster, incident_file: _ }) => {
+            let done = simulate::run(&simulate::Ground::Installation(app), &policy, &roster)?;
+            print_or(format, &done, || print::simulation(&done));
+        }
+        Command::Policy(PolicyCommand::Retire { policy, incident, by }) => {
+            let name = PolicyId::parse(&policy).map_err(|error| AppError::Invalid(error.to_string()))?;
+            let incident = incident_flag(&incident)?;
+            let done = policies::retire(app, &incident, &name, &Actor::at_command_line(Some(&by)))?;
+            print_or(format, &done, || println!("{} {} is out of force.", done.policy, done.version));
         }
         Command::Policy(_)
         | Command::Audit(AuditCommand::CheckProof { .. })

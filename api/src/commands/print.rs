@@ -9,9 +9,12 @@ use redress_store::verify::{Check, MAX_FAULTS};
 use rust_decimal::Decimal;
 use serde::Serialize;
 
+use redress_store::policies::short;
+
 use super::doctor::Finding;
 use crate::use_cases::issue::{Report, Watcher};
 use crate::use_cases::reports::{Exposure, figure};
+use crate::use_cases::simulate::Simulated;
 
 /// One JSON document on stdout.
 pub fn document(value: &impl Serialize) {
@@ -123,6 +126,75 @@ pub fn issue(report: &Report, dry_run: bool) {
     }
     if let Some(reason) = &report.stopped {
         println!("STOPPED: {reason}");
+    }
+}
+
+/// What a policy would do.
+pub fn simulation(done: &Simulated) {
+    let report = &done.simulation;
+    let count = |n: u64| group(&n.to_string());
+    println!("{} {}: {} subjects", report.policy, short(&report.version), count(report.subjects));
+    let rows: Vec<Vec<String>> =
+        report.rules.iter().map(|rule| vec![rule.rule.clone(), rule.outcome.clone(), count(rule.subjects)]).collect();
+    println!();
+    table(&["rule", "outcome", ">subjects"], &rows);
+    println!();
+    let worth = |text: &Option<String>| text.as_deref().map(grouped_worth).unwrap_or_default();
+    let rows: Vec<Vec<String>> = report
+        .assets
+        .iter()
+        .map(|asset| {
+            let least_to_most = format!("{} to {}", group(&asset.least), group(&asset.most));
+            vec![
+                asset.asset.clone(),
+                count(asset.awards),
+                group(&asset.sum),
+                least_to_most,
+                worth(&asset.face),
+                worth(&asset.usable),
+                worth(&asset.cost),
+            ]
+        })
+        .collect();
+    table(&["asset", ">awards", ">amount", ">each", ">face value", ">usable", ">cost"], &rows);
+    if !report.nothing.is_empty() {
+        println!("\nWho gets nothing:");
+    }
+    for nothing in &report.nothing {
+        let reasons: Vec<&str> = nothing.reasons.keys().map(String::as_str).collect();
+        let examples = nothing.examples.join(", ");
+        println!("  {}: {} ({}), such as {examples}", nothing.rule, count(nothing.subjects), reasons.join(", "));
+    }
+    for error in &report.errors {
+        println!(
+            "  not assessable: {} ({}), such as {}",
+            count(error.subjects),
+            error.message,
+            error.examples.join(", ")
+        );
+    }
+    if let Some(compared) = &done.compared {
+        println!(
+            "\nAgainst the version in force, {}: {} get the same",
+            short(&compared.before),
+            count(compared.unchanged)
+        );
+        for shift in &compared.assets {
+            for (verb, side) in [("gain", &shift.gain), ("lose", &shift.lose)] {
+                if side.subjects > 0 {
+                    let examples = side.examples.join(", ");
+                    println!(
+                        "  {} {verb} {} {} together, such as {examples}",
+                        count(side.subjects),
+                        group(&side.sum),
+                        shift.asset
+                    );
+                }
+            }
+        }
+    }
+    for note in &done.notes {
+        println!("\nNote: {note}.");
     }
 }
 

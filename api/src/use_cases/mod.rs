@@ -9,4 +9,5 @@ pub mod notices;
 pub mod policies;
 pub mod reports;
 pub mod rosters;
+pub mod simulate;
 pub mod staff;

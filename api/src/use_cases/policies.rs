@@ -31,7 +31,7 @@ pub struct Done {
 }
 
 /// Compiles a file; all its faults are the error.
-fn compile(file: &Path) -> AppResult<Policy> {
+pub(super) fn compile(file: &Path) -> AppResult<Policy> {
     let source = std::fs::read_to_string(file).map_err(AppError::io(format!("reading {}", file.display())))?;
     Policy::compile(&source, &file.display().to_string()).map_err(|faults| {
         let shown: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -108,6 +108,19 @@ pub fn approve(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
     })?;
     let assessed = assess_waiting(app, &found, &service, actor)?;
     Ok(Done { policy: policy.id().clone(), version: policy.version().to_owned(), assessed })
+}
+
+/// Takes the version in force out of force: nobody is assessed by it any more; what it granted stands.
+pub fn retire(app: &App, incident: &IncidentId, name: &PolicyId, actor: &Actor) -> AppResult<Done> {
+    app.store.transaction(|connection| {
+        staff::require(connection, &actor.name, &[Role::PolicyApprover, Role::Administrator])?;
+        let found = incidents::find(connection, incident)?;
+        let at = chrono::Utc::now();
+        let version = policies::retire(connection, found.key, name.as_str(), at)?;
+        let detail = serde_json::json!({ "version": version });
+        audit::append(connection, &[actor.entry("policy.retire", format!("policy {name}"), detail)])?;
+        Ok(Done { policy: name.clone(), version, assessed: 0 })
+    })
 }
 
 /// Assesses the claims of a service that waited for a policy; an interruption leaves the rest waiting for the next call.

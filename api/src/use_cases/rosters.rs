@@ -1,24 +1,21 @@
 //! Importing a roster: good rows are taken in one transaction, bad ones are refused alone, with line and reason.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use redress_domain::Holding;
 use redress_domain::id::IncidentId;
-use redress_domain::roster::{Columns, parse_json};
 use redress_store::holdings::{self, AttributesColumn, IncomingRow, RosterFile};
 use redress_store::incidents::{self, StoredIncident};
 use redress_store::{Connection, audit};
-use sha2::{Digest, Sha256};
 
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
+use crate::roster_file;
 
 /// How many rows are sent to the database at once.
 const BATCH: usize = 5_000;
-/// The longest line of a roster.
-const MAX_LINE_LENGTH: usize = 64 * 1024;
 /// The most repeated lines that are listed in the refusals; more are counted.
 const MAX_REPEATED_LISTED: i64 = 100_000;
 /// How many refusals are shown at once; all are in the file.
@@ -45,8 +42,7 @@ pub fn import(
     refusals: Option<&Path>,
     actor: &Actor,
 ) -> AppResult<Imported> {
-    let format = Format::of(file)?;
-    let hash = hash_of(file)?;
+    let hash = roster_file::hash_of(file)?;
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let imported = app.store.transaction(|connection| -> AppResult<Imported> {
         let found = incidents::find(connection, incident)?;
@@ -59,10 +55,10 @@ pub fn import(
                 None => app.settings.data_dir.join("refusals").join(format!("{name}.refused.csv")),
             }),
         };
-        match format {
-            Format::Csv => read_csv(connection, file, &mut import)?,
-            Format::Ndjson => read_ndjson(connection, file, &mut import)?,
-        }
+        roster_file::each_row(file, &mut |line, row| match row {
+            Ok(holding) => import.take(connection, line, holding),
+            Err(reason) => import.refusals.count(line, &reason),
+        })?;
         import.flush(connection)?;
         for (line, first) in holdings::repeated_lines(connection, MAX_REPEATED_LISTED)? {
             import.refusals.list(line, &format!("repeats the holding of line {first}"))?;
@@ -79,22 +75,6 @@ pub fn import(
     })?;
     holdings::analyze(&mut app.database().owner()?)?;
     Ok(imported)
-}
-
-#[derive(Clone, Copy)]
-enum Format {
-    Csv,
-    Ndjson,
-}
-
-impl Format {
-    fn of(file: &Path) -> AppResult<Self> {
-        match file.extension().and_then(|extension| extension.to_str()) {
-            Some("csv") => Ok(Self::Csv),
-            Some("ndjson" | "jsonl") => Ok(Self::Ndjson),
-            _ => Err(AppError::Invalid(format!("{}: a roster is a .csv, .ndjson or .jsonl file", file.display()))),
-        }
-    }
 }
 
 struct Import {
@@ -130,95 +110,6 @@ impl Import {
             self.batch.clear();
         }
         Ok(())
-    }
-}
-
-fn read_csv(connection: &mut Connection, file: &Path, import: &mut Import) -> AppResult<()> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(true).flexible(true).from_reader(open(file)?);
-    let header = reader.headers().map_err(|error| csv_error(file, &error))?.clone();
-    let columns = Columns::from_header(&header).map_err(|error| {
-        let column = header.iter().take(error.field).map(|name| name.chars().count() + 1).sum::<usize>() + 1;
-        AppError::Invalid(format!("{}:1:{column}: {}", file.display(), error.message))
-    })?;
-    let mut record = csv::ByteRecord::new();
-    let mut cells: Vec<String> = Vec::new();
-    loop {
-        let more = reader.read_byte_record(&mut record).map_err(|error| csv_error(file, &error))?;
-        if !more {
-            return Ok(());
-        }
-        let line = record.position().map_or(0, csv::Position::line);
-        let line = i64::try_from(line).unwrap_or(i64::MAX);
-        cells.clear();
-        let mut readable = record.as_slice().len() <= MAX_LINE_LENGTH;
-        for cell in &record {
-            match std::str::from_utf8(cell) {
-                Ok(text) if !text.contains('\0') => cells.push(text.to_owned()),
-                _ => readable = false,
-            }
-        }
-        if !readable {
-            import.refusals.count(line, "the row is not UTF-8 text, or longer than 64 KiB")?;
-            continue;
-        }
-        let row: Vec<&str> = cells.iter().map(String::as_str).collect();
-        match columns.parse(&row) {
-            Ok(holding) => import.take(connection, line, holding)?,
-            Err(error) => import.refusals.count(line, &error.to_string())?,
-        }
-    }
-}
-
-fn read_ndjson(connection: &mut Connection, file: &Path, import: &mut Import) -> AppResult<()> {
-    let mut reader = open(file)?;
-    let mut bytes = Vec::new();
-    for line in 1_i64.. {
-        bytes.clear();
-        let limit = u64::try_from(MAX_LINE_LENGTH + 1).unwrap_or(u64::MAX);
-        let read = (&mut reader)
-            .take(limit)
-            .read_until(b'\n', &mut bytes)
-            .map_err(AppError::io(format!("reading {}", file.display())))?;
-        if read == 0 {
-            break;
-        }
-        if read > MAX_LINE_LENGTH {
-            // A line without an end may be a file of another kind: reading on would only guess.
-            return Err(AppError::Invalid(format!("{}:{line}:1: the line is longer than 64 KiB", file.display())));
-        }
-        match std::str::from_utf8(&bytes) {
-            Ok(text) if text.trim().is_empty() => {}
-            Ok(text) if text.contains("\\u0000") => import.refusals.count(line, "a text has a NUL character")?,
-            Ok(text) => match parse_json(text.trim_end()) {
-                Ok(holding) => import.take(connection, line, holding)?,
-                Err(error) => import.refusals.count(line, &error.to_string())?,
-            },
-            Err(_) => import.refusals.count(line, "the line is not UTF-8 text")?,
-        }
-    }
-    Ok(())
-}
-
-fn open(file: &Path) -> AppResult<BufReader<File>> {
-    let opened = File::open(file).map_err(AppError::io(format!("reading {}", file.display())))?;
-    Ok(BufReader::with_capacity(1 << 18, opened))
-}
-
-fn csv_error(file: &Path, error: &csv::Error) -> AppError {
-    let line = error.position().map_or(1, csv::Position::line);
-    AppError::Invalid(format!("{}:{line}:1: {error}", file.display()))
-}
-
-fn hash_of(file: &Path) -> AppResult<String> {
-    let mut reader = open(file)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0_u8; 1 << 18];
-    loop {
-        let read = reader.read(&mut buffer).map_err(AppError::io(format!("reading {}", file.display())))?;
-        if read == 0 {
-            return Ok(hex::encode(hash.finalize()));
-        }
-        hash.update(&buffer[..read]);
     }
 }
 
