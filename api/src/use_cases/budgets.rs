@@ -80,6 +80,12 @@ pub fn order(app: &App, order: &BudgetOrder, by: &str, actor: &Actor, approve: b
         } else {
             ledger::request_budget(connection, budget.key, amount, by, entry.at)?
         };
+        // What changes is the state of the request; the figures that follow from it are the ledger's.
+        let state = |state| serde_json::json!({ "request": request, "minor": amount, "state": state });
+        let entry = match approve {
+            false => entry.after(&state("authorised")),
+            true => entry.before(&state("authorised")).after(&state("approved")),
+        };
         audit::append(connection, &[entry])?;
         Ok(request)
     })
