@@ -5,6 +5,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use redress_domain::log::Proof;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::harness::{Answer, INCIDENT, Ran, Redress, Server, merchant_claim, merchants, wait_until};
 
@@ -31,6 +32,8 @@ fn credited(redress: &Redress) -> Value {
 /// A copy of an installation's database, to break.
 struct Copy<'a> {
     redress: &'a Redress,
+    /// With the keys of the installation, and without the head that it keeps outside the database.
+    folder: TempDir,
     name: String,
     url: String,
 }
@@ -39,7 +42,12 @@ impl<'a> Copy<'a> {
     fn of(redress: &'a Redress) -> Self {
         let own = redress.text("SELECT current_database()");
         let name = format!("{own}_copy");
-        let copy = Self { redress, url: redress.url().replace(&own, &name), name };
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("secrets")).unwrap();
+        for key in ["secrets/master.key", "secrets/signing.key"] {
+            std::fs::copy(redress.folder.path().join(key), folder.path().join(key)).unwrap();
+        }
+        let copy = Self { redress, folder, url: redress.url().replace(&own, &name), name };
         copy.admin(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", copy.name));
         copy.admin(&format!("CREATE DATABASE {} TEMPLATE {own}", copy.name));
         copy
@@ -57,7 +65,9 @@ impl<'a> Copy<'a> {
     }
 
     fn run(&self, args: &[&str]) -> Ran {
-        Ran::of(self.redress.command(args).env("REDRESS_DATABASE_URL", &self.url).output().unwrap(), args)
+        let mut command = self.redress.command(args);
+        command.env("REDRESS_DATABASE_URL", &self.url).env("REDRESS_DATA_DIR", self.folder.path());
+        Ran::of(command.output().unwrap(), args)
     }
 
     /// Verifies, which must fail; returns what it says.
@@ -237,6 +247,8 @@ fn a_rewritten_row_is_found_by_the_signature_and_the_place_is_named() {
 fn a_truncated_tail_is_found() {
     Redress::test(|redress| {
         credited(redress);
+        // Each command seals what it left, so this entry is the last leaf.
+        redress.run(&["staff", "add", "last", "--role", "agent"]).succeeds();
         let head = redress.folder.path().join("head.json").display().to_string();
         redress.run(&["audit", "export-head", &head]).succeeds();
         redress.run(&["verify", "--head", &head]).succeeds();
@@ -277,6 +289,22 @@ fn a_wholly_rewritten_log_is_found_by_an_exported_head() {
         redress
             .run(&["verify", "--head", &redress.file("no.json", "{}")])
             .refuses("is not an exported head of the log");
+    });
+}
+
+#[test]
+fn the_program_signs_no_log_that_does_not_continue_the_head_it_kept() {
+    Redress::test(|redress| {
+        credited(redress);
+        let copy = Copy::of(redress);
+        std::fs::copy(redress.folder.path().join("log-head.json"), copy.folder.path().join("log-head.json")).unwrap();
+        copy.run(&["verify"]).succeeds();
+        copy.tamper("DELETE FROM log_head; DELETE FROM log_node; DELETE FROM log_leaf; DELETE FROM audit WHERE id = 5");
+        let size = redress.number("SELECT count(*) FROM log_leaf");
+        copy.names(&[], &["the log was truncated", &format!("leaves 0 to {}", size - 1)]);
+        let ran = copy.run(&["staff", "add", "zed", "--role", "agent"]).succeeds();
+        assert!(ran.stderr.contains("does not continue the head"), "{}", ran.stderr);
+        assert_eq!(copy.run(&["verify"]).code, Some(1));
     });
 }
 
@@ -426,7 +454,7 @@ fn the_servers_role_can_only_add_to_the_log() {
             ["audit", "transfer", "posting", "posting_total", "posting_seal", "log_leaf", "log_node", "log_head"]
         {
             let column = redress
-                .text(&format!("SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum = 1"));
+                .text(&format!("SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum = 2"));
             for statement in [
                 format!("UPDATE {table} SET {column} = {column}"),
                 format!("DELETE FROM {table}"),

@@ -15,13 +15,37 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 
-/// Gives what was committed since its place in the log.
+/// The file in the data folder that keeps the newest head outside the database.
+const HEAD_FILE: &str = "log-head.json";
+
+/// Gives what was committed since its place in the log, and keeps the new head outside the database.
 pub fn seal(app: &App, reach: Reach) -> AppResult<Pass> {
-    let pass = app.store.with(|connection| seal::pass(connection, app.secrets.signer(), reach))?;
+    let kept = kept_head(app)?;
+    let pass = app.store.with(|connection| seal::pass(connection, app.secrets.signer(), reach, kept.as_ref()))?;
     if pass.refused > 0 {
         tracing::error!(rows = pass.refused, "rows were edited or inserted by hand; redress verify names them");
     }
+    if let Some(head) = &pass.head {
+        keep_head(app, head)?;
+    }
     Ok(pass)
+}
+
+/// The head that this machine kept; none before the first, or where the data folder does not last.
+fn kept_head(app: &App) -> AppResult<Option<SignedHead>> {
+    let path = app.settings.data_dir.join(HEAD_FILE);
+    if path.exists() { read_head(&path).map(Some) } else { Ok(None) }
+}
+
+/// Keeps a head: all of the new file or all of the old one is there, whatever happens.
+fn keep_head(app: &App, head: &SignedHead) -> AppResult<()> {
+    let folder = &app.settings.data_dir;
+    let path = folder.join(HEAD_FILE);
+    let writing = || format!("writing {}", path.display());
+    std::fs::create_dir_all(folder).map_err(AppError::io(writing()))?;
+    let text = serde_json::to_vec_pretty(head).map_err(|error| AppError::io(writing())(error.into()))?;
+    let fresh = folder.join(format!("{HEAD_FILE}.{}", Uuid::new_v4().simple()));
+    std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &path)).map_err(AppError::io(writing()))
 }
 
 /// Seals what a command left; the command itself is done, so a failure is only logged.
@@ -44,7 +68,10 @@ pub fn verify(app: &App, exported: Option<SignedHead>) -> AppResult<Vec<Check>> 
     if let Err(error) = seal(app, Reach::All) {
         tracing::error!(%error, "the log cannot be sealed");
     }
-    let trust = Trust { public_key: app.secrets.signer().public_key(), exported };
+    let kept = kept_head(app)?.map(|head| ("the log continues the head in the data folder", head));
+    let exported = exported.map(|head| ("the log continues the exported head", head));
+    let trust =
+        Trust { public_key: app.secrets.signer().public_key(), kept: [kept, exported].into_iter().flatten().collect() };
     Ok(app.store.with(|connection| verify::run(connection, &trust))?)
 }
 

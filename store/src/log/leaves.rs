@@ -95,9 +95,9 @@ impl Names {
         })
     }
 
-    /// The document of a posting with these totals: (debit, credit, policy version). None when it speaks of what has
+    /// The document of a posting with these totals. None when it speaks of what has
     /// no name, which nothing that Redress writes does.
-    pub(super) fn document(&self, row: &PostingRow, totals: &[(i32, i32, i32)]) -> Option<PostingDocument> {
+    pub(super) fn document(&self, row: &PostingRow, totals: &[Total]) -> Option<PostingDocument> {
         let mut document = PostingDocument {
             posting: row.id,
             run: row.run_id,
@@ -150,11 +150,11 @@ impl PostingRow {
     }
 }
 
-/// The accounts and policy versions that postings speak of: (debit, credit, policy version), by posting.
-pub(super) fn totals_of(
-    connection: &mut Connection,
-    postings: &[i64],
-) -> StoreResult<BTreeMap<i64, Vec<(i32, i32, i32)>>> {
+/// What a total is of: debit, credit, policy version.
+pub(super) type Total = (i32, i32, i32);
+
+/// The accounts and policy versions that postings speak of, by posting.
+pub(super) fn totals_of(connection: &mut Connection, postings: &[i64]) -> StoreResult<BTreeMap<i64, Vec<Total>>> {
     let rows: Vec<(i64, i32, i32, i32)> = posting_total::table
         .filter(posting_total::posting_id.eq_any(postings))
         .select((

@@ -35,10 +35,10 @@ pub enum Reach {
 }
 
 /// What a pass did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pass {
-    /// How many leaves were added.
-    pub added: u64,
+    /// The new head, if leaves were added.
+    pub head: Option<SignedHead>,
     /// How many rows were passed over, since they are not what Redress writes: they were edited or inserted. One of
     /// them must not keep the rest from being sealed; `redress verify` names it.
     pub refused: u64,
@@ -47,8 +47,14 @@ pub struct Pass {
 /// A leaf on its way in: kind, source, hash, document.
 type NewLeaf = (i16, i64, Hash, Option<String>);
 
-/// Seals what no leaf has yet; a new head is signed when there are new leaves.
-pub fn pass(connection: &mut Connection, signer: &Signer, reach: Reach) -> StoreResult<Pass> {
+/// Seals what no leaf has yet; a new head is signed when there are new leaves. `kept` is a head that was kept outside
+/// the database: a log that does not continue it is not signed, or whoever emptied the tables would get a new one.
+pub fn pass(
+    connection: &mut Connection,
+    signer: &Signer,
+    reach: Reach,
+    kept: Option<&SignedHead>,
+) -> StoreResult<Pass> {
     in_transaction(connection, |connection| {
         connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({SEAL_LOCK})"))?;
         let mut size = size(connection)?;
@@ -57,6 +63,9 @@ pub fn pass(connection: &mut Connection, signer: &Signer, reach: Reach) -> Store
             return Err(StoreError::corrupt(format!(
                 "the log has {size} leaves, but its newest signed head has {signed}; redress verify says more"
             )));
+        }
+        if let Some(kept) = kept {
+            continues(connection, size, kept)?;
         }
         let mut done = Pass::default();
         let mut last = floor(connection, ENTRY, reach)?;
@@ -72,12 +81,24 @@ pub fn pass(connection: &mut Connection, signer: &Signer, reach: Reach) -> Store
             last = reached;
         }
         if size > signed {
-            done.added = size - signed;
             let head = signer.sign(size, root(&mut Tree::new(connection), size)?, spell(chrono::Utc::now()));
             save_head(connection, &head)?;
+            done.head = Some(head);
         }
         Ok(done)
     })
+}
+
+/// Refuses a log that is not the one whose head was kept.
+fn continues(connection: &mut Connection, size: u64, kept: &SignedHead) -> StoreResult<()> {
+    if size >= kept.size && root(&mut Tree::new(connection), kept.size)? == kept.root {
+        return Ok(());
+    }
+    Err(StoreError::corrupt(format!(
+        "the log of {size} leaves does not continue the head of {} leaves that was signed on {}: it was truncated or \
+         rewritten; redress verify says more",
+        kept.size, kept.at
+    )))
 }
 
 /// How many leaves the log has.

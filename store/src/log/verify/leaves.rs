@@ -44,9 +44,9 @@ pub(super) fn check(connection: &mut Connection, trust: &Trust) -> StoreResult<V
             reader.push(connection, leaf)?;
         }
     }
-    let exported = reader.exported();
+    let kept: Vec<Check> = trust.kept.iter().map(|(name, head)| reader.kept(name, head)).collect();
     let signed = reader.finish(connection)?;
-    Ok([Some(leaves), Some(signed), exported].into_iter().flatten().collect())
+    Ok([leaves, signed].into_iter().chain(kept).collect())
 }
 
 /// The rows that a page of leaves speaks of.
@@ -116,7 +116,8 @@ struct Reader<'a> {
     good: u64,
     since: Vec<String>,
     rewritten: bool,
-    exported_root: Option<Hash>,
+    /// The roots at the sizes of the heads that were kept.
+    roots: HashMap<u64, Hash>,
     signed: Check,
 }
 
@@ -136,11 +137,7 @@ impl<'a> Reader<'a> {
             good: 0,
             since: Vec::new(),
             rewritten: false,
-            exported_root: trust
-                .exported
-                .as_ref()
-                .filter(|head| head.size == 0)
-                .map(|_| redress_domain::merkle::empty_root()),
+            roots: HashMap::from([(0, redress_domain::merkle::empty_root())]),
             signed: Check::new("the nodes and signed heads of the log are those of its leaves"),
         }
     }
@@ -180,8 +177,8 @@ impl<'a> Reader<'a> {
             self.since.push(format!("leaf {seq} ({kind} {source})"));
         }
         let size = self.log.size();
-        if self.trust.exported.as_ref().is_some_and(|head| head.size == size) {
-            self.exported_root = Some(self.log.root());
+        if self.trust.kept.iter().any(|(_, head)| head.size == size) {
+            self.roots.insert(size, self.log.root());
         }
         while let Some(head) = self.next_head(connection, Some(size))? {
             self.hold(&head);
@@ -246,23 +243,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Holds the log against the head that was kept elsewhere.
-    fn exported(&self) -> Option<Check> {
-        let head = self.trust.exported.as_ref()?;
-        let mut check = Check::new("the log continues the exported head");
+    /// Holds the log against a head that was kept outside the database.
+    fn kept(&self, name: &'static str, head: &SignedHead) -> Check {
+        let mut check = Check::new(name);
         check.rows = 1;
         if let Err(error) = head.check() {
-            check.fault(format!("the exported head was edited: {error}"));
+            check.fault(format!("the head was edited: {error}"));
         } else if head.public_key != self.trust.public_key {
-            check.fault(format!("the exported head was signed by key {}, not by this installation's", head.public_key));
+            check.fault(format!("the head was signed by key {}, not by this installation's", head.public_key));
         }
-        match self.exported_root {
-            Some(root) if root == head.root => {}
+        match self.roots.get(&head.size) {
+            Some(root) if *root == head.root => {}
             Some(_) => check.fault(format!(
                 "the log was rewritten: its first {} leaves are not those that were signed on {}",
                 head.size, head.at
             )),
-            None if self.broken.is_some() => check.fault("the log breaks before the exported head".to_owned()),
+            None if self.broken.is_some() => check.fault("the log breaks before this head".to_owned()),
             None => check.fault(format!(
                 "the log was truncated: leaves {} to {} are gone, which were signed on {}",
                 self.read,
@@ -270,7 +266,7 @@ impl<'a> Reader<'a> {
                 head.at
             )),
         }
-        Some(check)
+        check
     }
 
     /// All leaves are read: what is left of heads and nodes belongs to leaves that are gone.

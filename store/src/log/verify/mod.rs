@@ -20,8 +20,8 @@ use crate::verify::Check;
 pub struct Trust {
     /// The installation's key.
     pub public_key: PublicKey,
-    /// A head that was kept elsewhere.
-    pub exported: Option<SignedHead>,
+    /// Heads that were kept outside the database, each with the check that it makes.
+    pub kept: Vec<(&'static str, SignedHead)>,
 }
 
 /// How many rows are read at a time.
