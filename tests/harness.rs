@@ -162,16 +162,23 @@ pub struct Redress {
 impl Redress {
     /// Runs a test; when it ends, the books must hold and nothing may be stuck.
     pub fn test(body: impl FnOnce(&Self)) {
-        let redress = Self::new();
+        let redress = Self::new(true);
         body(&redress);
         redress.assert_settled();
     }
 
-    fn new() -> Self {
+    /// The same on a database that was never migrated.
+    pub fn test_on_empty_database(body: impl FnOnce(&Self)) {
+        let redress = Self::new(false);
+        body(&redress);
+        redress.assert_settled();
+    }
+
+    fn new(migrated: bool) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let folder = std::env::temp_dir().join("redress-tests");
         let server = Embedded::start(&folder, &Options::for_tests()).expect("the tests' PostgreSQL starts");
-        let template = template(&server);
+        let template = if migrated { template(&server) } else { "template0".to_owned() };
         let database = format!("test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut owner = PgConnection::establish(&server.url_for(Role::Owner, "postgres")).unwrap();
         // A test process of an earlier run may have had this number and died.

@@ -13,4 +13,5 @@ mod issuing;
 mod mail;
 mod rosters;
 mod routes;
+mod secrets;
 mod stacking;

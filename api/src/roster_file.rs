@@ -27,7 +27,13 @@ pub fn each_row(file: &Path, take: &mut Taker<'_>) -> AppResult<()> {
 }
 
 fn each_csv_row(file: &Path, take: &mut Taker<'_>) -> AppResult<()> {
-    let mut reader = csv::ReaderBuilder::new().has_headers(true).flexible(true).from_reader(open(file)?);
+    // A row ends at its line's end, and so does the last one: then the reader's place tells each row's line, whichever
+    // way lines end, and however many are blank. What is left of a line's end is trimmed with the cell.
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(true)
+        .flexible(true)
+        .terminator(csv::Terminator::Any(b'\n'))
+        .from_reader(open(file)?.chain(&b"\n"[..]));
     let header = reader.headers().map_err(|error| csv_error(file, &error))?.clone();
     let columns = Columns::from_header(&header).map_err(|error| {
         let column = header.iter().take(error.field).map(|name| name.chars().count() + 1).sum::<usize>() + 1;
@@ -39,7 +45,11 @@ fn each_csv_row(file: &Path, take: &mut Taker<'_>) -> AppResult<()> {
         if !more {
             return Ok(());
         }
-        let line = i64::try_from(record.position().map_or(0, csv::Position::line)).unwrap_or(i64::MAX);
+        if record.as_slice().trim_ascii().is_empty() && record.len() == 1 {
+            continue;
+        }
+        let within = record.as_slice().iter().filter(|byte| **byte == b'\n').count();
+        let line = i64::try_from(reader.position().line()).unwrap_or(i64::MAX) - 1 - i64::try_from(within).unwrap_or(0);
         let cells: Option<Vec<&str>> =
             record.iter().map(|cell| std::str::from_utf8(cell).ok().filter(|text| !text.contains('\0'))).collect();
         match cells.filter(|_| record.as_slice().len() <= MAX_LINE_LENGTH) {

@@ -1,6 +1,6 @@
 //! The rows of a roster: how one line of CSV or one JSON object becomes a holding, or why it does not.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::Deserialize;
 
 use crate::holding::{Attribute, Attributes, AttributesError, Holding};
@@ -133,7 +133,13 @@ struct JsonRow {
 
 /// Reads one line of an NDJSON roster: the columns as keys, and `attributes` as an object.
 pub fn parse_json(line: &str) -> Result<Holding, RowError> {
-    let row: JsonRow = serde_json::from_str(line).map_err(|error| RowError::Json(error.to_string()))?;
+    if !line.trim_start().starts_with('{') {
+        // Serde would read a list as the members in their order.
+        return Err(RowError::Json("a line is one JSON object".into()));
+    }
+    // The refusal says which line of the file it is; the line of the row is always the first.
+    let row: JsonRow = serde_json::from_str(line)
+        .map_err(|error| RowError::Json(error.to_string().replace(" at line 1 column ", " at column ")))?;
     holding(
         [
             &row.customer,
@@ -182,7 +188,9 @@ fn time(field: &'static str, text: &str) -> Result<Option<DateTime<Utc>>, RowErr
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| RowError::Time { field, value: text.chars().take(40).collect() })
+    // Other years are a slip of the pen, and some of them no database can keep.
+    let at: Option<DateTime<Utc>> = text.parse().ok().filter(|at: &DateTime<Utc>| (1..=9999).contains(&at.year()));
+    at.map(Some).ok_or_else(|| RowError::Time { field, value: text.chars().take(40).collect() })
 }
 
 #[cfg(test)]
