@@ -92,8 +92,15 @@ pub enum Command {
     /// The ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
-    /// Read the books again and say where they fail
-    Verify,
+    /// Read the books and the log again, and name the row where they fail
+    Verify {
+        /// A signed head that was kept elsewhere: finds a log that was truncated or wholly rewritten
+        #[arg(long, value_name = "FILE")]
+        head: Option<PathBuf>,
+    },
+    /// The log of all commands and credits
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Figures
     #[command(subcommand)]
     Report(ReportCommand),
@@ -352,6 +359,24 @@ pub enum LedgerCommand {
         /// Only what was recorded until this time (RFC 3339)
         #[arg(long, value_name = "TIME")]
         at: Option<DateTime<Utc>>,
+    },
+}
+
+/// `audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Write the newest signed head, to keep where those who run the database cannot change it
+    ExportHead {
+        /// Where to; stdout when not given
+        file: Option<PathBuf>,
+    },
+    /// Check a claimant's proof; needs neither database nor data folder
+    CheckProof {
+        /// The proof, as GET /v1/audit/proof/{claim} gave it
+        file: PathBuf,
+        /// The operator's public key, 64 hex digits: a proof signed by any other does not hold
+        #[arg(long, value_name = "HEX")]
+        key: Option<String>,
     },
 }
 

@@ -17,7 +17,7 @@ use crate::schema::{
 };
 
 /// A transfer as a row.
-#[derive(Debug, Clone, Queryable, Insertable)]
+#[derive(Debug, Clone, Queryable, QueryableByName, Insertable)]
 #[diesel(table_name = transfer, treat_none_as_default_value = false)]
 pub struct TransferRow {
     /// The customer whose account it touches; empty where none is.
@@ -324,7 +324,7 @@ pub fn settle(connection: &mut Connection) -> StoreResult<DateTime<Utc>> {
 /// Posting, debit, credit, code, policy version.
 type TotalKey = (i64, i32, i32, i16, i32);
 
-/// Records transfers of one posting with their totals: by COPY, since a credit is a row and there are millions.
+/// Records the transfers of one posting, all at once, with their totals and their seal: by COPY, since a credit is a row and there are millions.
 pub fn record(connection: &mut Connection, transfers: &[TransferRow]) -> StoreResult<()> {
     let mut totals: BTreeMap<TotalKey, (i64, i64)> = BTreeMap::new();
     for row in transfers {
@@ -354,7 +354,7 @@ pub fn record(connection: &mut Connection, transfers: &[TransferRow]) -> StoreRe
         })
         .collect();
     diesel::insert_into(posting_total::table).values(rows).execute(connection)?;
-    Ok(())
+    crate::log::seal_transfers(connection, transfers)
 }
 
 /// Takes an amount from a budget, last thing before a commit so that the row is held for an instant only. The

@@ -14,6 +14,7 @@ pub mod holdings;
 pub mod idempotency;
 pub mod incidents;
 pub mod ledger;
+pub mod log;
 pub mod migrations;
 pub mod notices;
 pub mod policies;

@@ -307,6 +307,49 @@ diesel::table! {
         action -> Text,
         object -> Text,
         detail -> Jsonb,
+        before_hash -> Nullable<Bytea>,
+        after_hash -> Nullable<Bytea>,
+        hash -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
+    posting_seal (posting_id) {
+        posting_id -> Int8,
+        transfers -> Int8,
+        root -> Bytea,
+        salt -> Bytea,
+        first_customer -> Text,
+        last_customer -> Text,
+        marks -> Bytea,
+    }
+}
+
+diesel::table! {
+    log_leaf (seq) {
+        seq -> Int8,
+        kind -> Int2,
+        source -> Int8,
+        hash -> Bytea,
+        document -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    log_node (level, place) {
+        level -> Int2,
+        place -> Int8,
+        hash -> Bytea,
+    }
+}
+
+diesel::table! {
+    log_head (size) {
+        size -> Int8,
+        root -> Bytea,
+        at -> Text,
+        public_key -> Bytea,
+        signature -> Bytea,
     }
 }
 
@@ -353,4 +396,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     transfer,
     credit_movement,
     audit,
+    posting_seal,
+    log_leaf,
+    log_node,
+    log_head,
 );

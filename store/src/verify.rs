@@ -8,6 +8,7 @@ use diesel::sql_types::{BigInt, Text};
 
 use crate::connection::Connection;
 use crate::error::StoreResult;
+use crate::log::verify::Trust;
 
 /// One check and what broke it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -22,6 +23,20 @@ pub struct Check {
 
 /// The most faults a check lists.
 pub const MAX_FAULTS: i64 = 20;
+
+impl Check {
+    /// A check that has read nothing yet.
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, rows: 0, faults: Vec::new() }
+    }
+
+    /// Notes a fault, as long as there is room.
+    pub(crate) fn fault(&mut self, fault: String) {
+        if self.faults.len() < usize::try_from(MAX_FAULTS).unwrap_or(usize::MAX) {
+            self.faults.push(fault);
+        }
+    }
+}
 
 #[derive(QueryableByName)]
 struct Counted {
@@ -117,8 +132,8 @@ const QUERIES: &[Query] = &[
     },
 ];
 
-/// Runs every check in one snapshot of the database.
-pub fn run(connection: &mut Connection) -> StoreResult<Vec<Check>> {
+/// Runs every check in one snapshot of the database: the books, then the log over them.
+pub fn run(connection: &mut Connection, trust: &Trust) -> StoreResult<Vec<Check>> {
     connection.build_transaction().read_only().repeatable_read().run(|connection| {
         let mut checks: Vec<Check> = QUERIES
             .iter()
@@ -135,6 +150,7 @@ pub fn run(connection: &mut Connection) -> StoreResult<Vec<Check>> {
             })
             .collect::<StoreResult<_>>()?;
         checks.push(levels::check(connection)?);
+        checks.extend(crate::log::verify::run(connection, trust)?);
         Ok(checks)
     })
 }

@@ -1,5 +1,6 @@
 //! The commands: each reads its flags, calls one use case, prints what came of it and chooses the exit code.
 
+mod audit;
 mod credit;
 mod doctor;
 mod ledger;
@@ -10,19 +11,20 @@ mod serve;
 use std::process::ExitCode;
 
 use redress_domain::id::{IncidentId, PolicyId};
-use redress_store::{migrations, staff as staff_rows, verify};
+use redress_store::{migrations, staff as staff_rows};
 
 use self::print::{document, table};
 use crate::app::{Actor, App, Database};
 use crate::cli::{
-    BudgetArgs, BudgetCommand, Cli, Command, Format, Global, IncidentCommand, IssueArgs, PolicyCommand, ReportCommand,
-    RosterCommand, StaffCommand,
+    AuditCommand, BudgetArgs, BudgetCommand, Cli, Command, Format, Global, IncidentCommand, IssueArgs, PolicyCommand,
+    ReportCommand, RosterCommand, StaffCommand,
 };
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
 use crate::settings::Settings;
 use crate::use_cases::budgets::Act;
-use crate::use_cases::{budgets, incidents, issue, notices, policies, reports, rosters, simulate, staff};
+use crate::use_cases::{self, budgets, incidents, issue, notices, policies, reports, rosters, simulate, staff};
+use crate::workers::Workers;
 
 /// Runs a command.
 pub fn run(cli: Cli) -> AppResult<ExitCode> {
@@ -43,7 +45,13 @@ pub fn run(cli: Cli) -> AppResult<ExitCode> {
             print_or(format, &done, || print::simulation(&done));
             Ok(ExitCode::SUCCESS)
         }
-        command => with_database(&open(&global)?, command, format),
+        Command::Audit(AuditCommand::CheckProof { file, key }) => audit::check_proof(&file, key.as_deref(), format),
+        command => {
+            let app = open(&global)?;
+            let code = with_database(&app, command, format)?;
+            use_cases::audit::seal_after(&app);
+            Ok(code)
+        }
     }
 }
 
@@ -107,7 +115,12 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
             let done = policies::retire(app, &incident, &name, &Actor::at_command_line(Some(&by)))?;
             print_or(format, &done, || println!("{} {} is out of force.", done.policy, done.version));
         }
-        Command::Policy(_) | Command::Demo(_) | Command::Serve(_) | Command::Migrate { .. } | Command::Doctor => {}
+        Command::Policy(_)
+        | Command::Audit(AuditCommand::CheckProof { .. })
+        | Command::Demo(_)
+        | Command::Serve(_)
+        | Command::Migrate { .. }
+        | Command::Doctor => {}
         Command::Roster(RosterCommand::Import { file, incident, refusals }) => {
             let incident = incident_flag(&incident)?;
             let done = rosters::import(app, &file, &incident, refusals.as_deref(), &Actor::at_command_line(None))?;
@@ -133,7 +146,8 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
         }
         Command::Credit(command) => return credit::run(app, command, format),
         Command::Ledger(command) => return ledger::run(app, command, format),
-        Command::Verify => return verify_books(app, format),
+        Command::Verify { head } => return audit::verify(app, head.as_deref(), format),
+        Command::Audit(AuditCommand::ExportHead { file }) => return audit::export_head(app, file.as_deref(), format),
         Command::Report(ReportCommand::Exposure { incident }) => {
             let incident = incident.as_deref().map(incident_flag).transpose()?;
             let report = reports::exposure(app, incident.as_ref())?;
@@ -199,18 +213,17 @@ fn issue_credits(app: &App, args: &IssueArgs, format: Format) -> AppResult<ExitC
     };
     let actor = Actor::at_command_line(args.by.as_deref());
     let progress = print::Progress::new();
-    let report =
-        if args.dry_run { issue::plan(app, &order, &progress)? } else { issue::run(app, &order, &actor, &progress)? };
+    let report = if args.dry_run {
+        issue::plan(app, &order, &progress)?
+    } else {
+        let sealer = Workers::sealing(app)?;
+        let report = issue::run(app, &order, &actor, &progress);
+        sealer.stop();
+        report?
+    };
     progress.finish();
     print_or(format, &report, || print::issue(&report, args.dry_run));
     Ok(if report.stopped.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn verify_books(app: &App, format: Format) -> AppResult<ExitCode> {
-    let checks = app.store.with(verify::run)?;
-    let holds = checks.iter().all(|check| check.faults.is_empty());
-    print_or(format, &serde_json::json!({ "holds": holds, "checks": checks }), || print::verify(&checks));
-    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn staff_command(app: &App, command: StaffCommand, format: Format) -> AppResult<()> {

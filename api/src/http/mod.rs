@@ -1,5 +1,6 @@
 //! The server: every route on one screen, what stands before them, and how it starts and stops.
 
+pub mod audit;
 pub mod claims;
 pub mod docs;
 pub mod mailbox;
@@ -45,7 +46,12 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(
             web::scope("/v1")
                 .service(web::resource("/claims").post(claims::file).default_service(web::to(method_not_allowed)))
-                .service(web::resource("/claims/{id}").get(claims::show).default_service(web::to(method_not_allowed))),
+                .service(web::resource("/claims/{id}").get(claims::show).default_service(web::to(method_not_allowed)))
+                .service(
+                    web::resource("/audit/proof/{claim}")
+                        .get(audit::proof)
+                        .default_service(web::to(method_not_allowed)),
+                ),
         )
         .default_service(web::to(not_found));
 }

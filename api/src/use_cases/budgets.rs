@@ -112,6 +112,13 @@ pub fn order(app: &App, order: &BudgetOrder, by: &str, actor: &Actor, act: Act) 
             )),
             other => other.into(),
         })?;
+        // What changes is the state of the request; the figures that follow from it are the ledger's.
+        let state = |state| serde_json::json!({ "request": request, "minor": amount, "state": state });
+        let entry = match act {
+            Act::Authorise => entry.after(&state("authorised")),
+            Act::Approve => entry.before(&state("authorised")).after(&state("approved")),
+            Act::Reject => entry.before(&state("authorised")).after(&state("rejected")),
+        };
         audit::append(connection, &[entry])?;
         Ok(request)
     })

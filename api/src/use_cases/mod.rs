@@ -1,5 +1,6 @@
 //! What Redress does, as plain functions that the API, the pages and the command line share.
 
+pub mod audit;
 pub mod budgets;
 pub mod claims;
 pub mod credits;
