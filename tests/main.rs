@@ -10,6 +10,7 @@ mod documents;
 mod faults;
 mod harness;
 mod issuing;
+mod ledger;
 mod mail;
 mod rosters;
 mod routes;

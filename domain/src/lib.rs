@@ -3,6 +3,7 @@
 
 pub mod asset;
 pub mod claim;
+pub mod credit;
 pub mod hex_bytes;
 pub mod holding;
 pub mod id;

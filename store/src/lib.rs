@@ -2,10 +2,13 @@
 //! [`StoreError`]; transactions are opened by [`Store`], so that a use case is one of them or none.
 
 pub mod audit;
+pub mod balances;
 pub mod claims;
 pub mod connection;
+pub mod credits;
 pub mod embedded;
 pub mod error;
+pub mod export;
 pub mod health;
 pub mod holdings;
 pub mod idempotency;

@@ -106,6 +106,8 @@ diesel::table! {
         authorised_at -> Timestamptz,
         approved_by -> Nullable<Text>,
         approved_at -> Nullable<Timestamptz>,
+        rejected_by -> Nullable<Text>,
+        rejected_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -279,6 +281,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    credit_movement (customer_id, credit_id, seq) {
+        customer_id -> Text,
+        credit_id -> Uuid,
+        seq -> Int4,
+        previous_seq -> Nullable<Int4>,
+        transfer_id -> Uuid,
+        code -> Int2,
+        original_id -> Nullable<Uuid>,
+        amount -> Int8,
+        issued -> Int8,
+        owed_before -> Int8,
+        owed_after -> Int8,
+        effective_on -> Date,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     audit (id) {
         id -> Int8,
         at -> Timestamptz,
@@ -374,6 +394,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     posting,
     posting_total,
     transfer,
+    credit_movement,
     audit,
     posting_seal,
     log_leaf,

@@ -3,8 +3,10 @@
 pub mod audit;
 pub mod budgets;
 pub mod claims;
+pub mod credits;
 pub mod incidents;
 pub mod issue;
+pub mod ledger;
 pub mod notices;
 pub mod policies;
 pub mod reports;
