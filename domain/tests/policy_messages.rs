@@ -1,4 +1,5 @@
 //! One deliberately broken policy of each kind, and the message its author sees.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use redress_domain::policy::Policy;
 

@@ -203,7 +203,7 @@ fn neighbour(space: &Space<'_>, at: usize, end: Number, inside: bool, covered: &
     let one = Number::Decimal(rust_decimal::Decimal::ONE);
     let integer = space.dimensions.get(at).is_some_and(|dimension| dimension.integer);
     if integer {
-        let next = if above { end.add(one) } else { end.subtract(one) }.unwrap_or(end);
+        let next = if above { end.plus(one) } else { end.subtract(one) }.unwrap_or(end);
         return Constraint::Interval(Some((next, true)), Some((next, true)));
     }
     if !inside {

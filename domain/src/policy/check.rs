@@ -447,8 +447,9 @@ impl<'c, 's> Checker<'c, 's> {
             return None;
         }
         if let (Base::Enum(set), ExprKind::List(items)) = (a.kind.base, &right.kind) {
-            let all_known = items.iter().map(|item| self.enum_member(set, item)).fold(true, |all, known| all && known);
-            if !all_known {
+            // Every one is asked, so that every wrong one is named.
+            let unknown = items.iter().filter(|item| !self.enum_member(set, item)).count();
+            if unknown > 0 {
                 return None;
             }
         } else if a.kind.list || self.comparable(a.kind, b.kind.element()).is_none() {
@@ -769,7 +770,7 @@ pub(crate) fn quotient_unit(a: Unit, b: Unit) -> Option<Unit> {
 
 pub(crate) fn calculate(op: BinaryOp, a: Number, b: Number) -> Result<Number, NumberError> {
     match op {
-        BinaryOp::Add => a.add(b),
+        BinaryOp::Add => a.plus(b),
         BinaryOp::Subtract => a.subtract(b),
         BinaryOp::Multiply => a.multiply(b),
         BinaryOp::Divide => a.divide(b),

@@ -331,7 +331,7 @@ impl<'a, 'f, T: Tracer<'a>> Frame<'a, 'f, T> {
                 }
             };
             match (kind, value) {
-                (Aggregate::SumNumbers, Value::Number(value)) => sum = exact(sum.add(value), node)?,
+                (Aggregate::SumNumbers, Value::Number(value)) => sum = exact(sum.plus(value), node)?,
                 (Aggregate::SumDurations, Value::Duration(value)) => {
                     time = time.checked_add(&value).ok_or(Fault { kind: FaultKind::Overflow, node })?;
                 }

@@ -535,7 +535,7 @@ fn to_whole(constraint: Constraint) -> Constraint {
     let round = |value: Number, mode| value.round(mode, rust_decimal::Decimal::ONE).unwrap_or(value);
     let low = low.map(|(value, inclusive)| {
         let up = round(value, Ceiling);
-        let whole = if !inclusive && up == value { up.add(one).unwrap_or(up) } else { up };
+        let whole = if !inclusive && up == value { up.plus(one).unwrap_or(up) } else { up };
         (whole, true)
     });
     let high = high.map(|(value, inclusive)| {

@@ -44,7 +44,6 @@ pub struct Trace<'a> {
 
 impl<'a> Trace<'a> {
     /// What the policy says, or why it cannot.
-    #[must_use]
     pub fn outcome(&self) -> &Result<Outcome<'a>, AssessError> {
         &self.outcome
     }
