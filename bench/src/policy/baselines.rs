@@ -105,7 +105,7 @@ impl Melon {
                 customer: CustomerId::parse(&format!("c{n}")).ok()?,
                 service: ServiceId::parse("melon").ok()?,
                 reference: HoldingRef::parse(&format!("h{n}")).ok()?,
-                kind: if n % 4 == 0 { "subscription".into() } else { "pass".into() },
+                kind: if n.is_multiple_of(4) { "subscription".into() } else { "pass".into() },
                 product: "hifi".into(),
                 valid_from: Some(from),
                 valid_until: Some(until),

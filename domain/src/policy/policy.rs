@@ -96,6 +96,7 @@ impl Policy {
     /// Applies the policy to the facts of a facts file.
     pub fn assess_facts<'p>(&'p self, facts: &'p Facts) -> Result<Outcome<'p>, AssessError> {
         self.run(|program, slots, built| bind_facts(program, facts, slots, built), |_, outcome| Ok(outcome))
+            .map_err(|error| error.among(facts))
     }
 
     /// Applies the policy and says too by what the awards of a customer exclude each other.
@@ -111,7 +112,7 @@ impl Policy {
         let bind = |program: &'p Program, slots: &mut [Value<'p>], built: &mut Built<'p>| {
             bind_facts(program, facts, slots, built)
         };
-        self.run(bind, |frame, outcome| Ok((outcome, self.inner.aside(frame)?)))
+        self.run(bind, |frame, outcome| Ok((outcome, self.inner.aside(frame)?))).map_err(|error| error.among(facts))
     }
 
     fn run<'p, V>(
@@ -378,7 +379,7 @@ impl Inner {
         let text = super::document::shorten(&self.text(fault.node));
         let error = match fault.kind {
             FaultKind::Missing(slot) => match self.program.slots.get(usize::from(slot)) {
-                Some(slot) => AssessError::missing_fact(&slot.name, &[]),
+                Some(slot) => AssessError::missing_fact(&slot.name),
                 None => AssessError::new("internal", "a fact has no place", "report this"),
             },
             FaultKind::DivisionByZero => AssessError::new(
