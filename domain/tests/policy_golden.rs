@@ -128,3 +128,9 @@ fn a_claimant_reads_why_in_both_languages() {
         review.sentence(Language::Korean)
     );
 }
+
+#[test]
+fn a_policy_is_shared_between_threads() {
+    fn shared<T: Send + Sync + 'static>(_: &T) {}
+    shared(&compile(DESIGN));
+}
