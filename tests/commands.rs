@@ -83,12 +83,18 @@ fn what_is_unknown_is_named() {
         for amount in ["0", "-5", "0.5", "1e3", "much", "", "99999999999999999999", "NaN"] {
             budget(INCIDENT, "melon", "KRW", amount).refuses("--amount");
         }
-        redress.run(&["issue", "--incident", INCIDENT, "--policy", "page"]).refuses("no version of policy page is in force");
-        redress.run(&["issue", "--incident", INCIDENT, "--as", "nobody"]).refuses("\"nobody\" is no active member of staff");
+        redress
+            .run(&["issue", "--incident", INCIDENT, "--policy", "page"])
+            .refuses("no version of policy page is in force");
+        redress
+            .run(&["issue", "--incident", INCIDENT, "--as", "nobody"])
+            .refuses("\"nobody\" is no active member of staff");
         redress.run(&["ledger", "balance", "gold/"]).refuses("no account is named \"gold/\"");
         redress.run(&["ledger", "balance", "owed/", "--at", "2999-01-01T00:00:00Z"]).refuses("--at lies in the future");
         redress.run(&["incident", "load", "no-such-file.toml"]).refuses("reading no-such-file.toml: ");
-        redress.run(&["policy", "publish", "no-such-file.toml", "--as", "author"]).refuses("reading no-such-file.toml: ");
+        redress
+            .run(&["policy", "publish", "no-such-file.toml", "--as", "author"])
+            .refuses("reading no-such-file.toml: ");
         redress.run(&["roster", "import", "no-such.csv", "--incident", INCIDENT]).refuses("reading no-such.csv: ");
         redress.run(&["roster", "import", "Cargo.toml", "--incident", INCIDENT]).refuses("a roster is a .csv");
         redress.run(&["serve", "--listen", "nowhere"]).refuses("--listen nowhere: ");
@@ -122,7 +128,10 @@ fn a_malformed_incident_names_its_place_and_changes_nothing() {
         }
         let file = redress.file("latin1.toml", b"incident = \"\xe9\"\n");
         redress.run(&["incident", "load", &file]).refuses(&file);
-        assert_eq!(redress.json(&["incident", "load", &format!("policies/incidents/{INCIDENT}.toml")])["changed"], false);
+        assert_eq!(
+            redress.json(&["incident", "load", &format!("policies/incidents/{INCIDENT}.toml")])["changed"],
+            false
+        );
     });
 }
 
@@ -186,7 +195,9 @@ fn a_policy_needs_four_eyes_and_the_database_says_so_too() {
         approve("approver-2").succeeds();
         approve("approver-2").refuses("approved before");
         // Each is in the log, with the name and the machine's user.
-        let log = redress.text("SELECT string_agg(actor || ' ' || action, ', ' ORDER BY id) FROM audit WHERE action LIKE 'policy.%'");
+        let log = redress.text(
+            "SELECT string_agg(actor || ' ' || action, ', ' ORDER BY id) FROM audit WHERE action LIKE 'policy.%'",
+        );
         assert_eq!(log, "chief policy.publish, approver-2 policy.approve");
         assert_eq!(redress.number("SELECT count(*) FROM audit WHERE origin NOT LIKE 'cli:_%'"), 0);
     });
@@ -260,7 +271,8 @@ fn a_balance_can_be_asked_for_as_it_stood() {
         redress.with_incident().with_staff();
         redress.with_budget("melon", "KRW", "1000");
         let account = format!("provision/{INCIDENT}/melon/KRW");
-        let between = redress.text("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.USZ')");
+        let between =
+            redress.text("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.USZ')");
         redress.with_budget("melon", "KRW", "2500");
         let at = |more: &[&str]| {
             let args: Vec<&str> = ["ledger", "balance", account.as_str()].iter().chain(more).copied().collect();
@@ -270,7 +282,12 @@ fn a_balance_can_be_asked_for_as_it_stood() {
         assert_eq!(at(&["--at", &between]), "1,000");
         assert_eq!(at(&["--at", "2022-10-15T15:30:00+09:00"]), "0");
         let all = redress.json(&["ledger", "balance", ""]);
-        let sum: i64 = all["balances"].as_array().unwrap().iter().map(|one| one["balance"].as_str().unwrap().replace(',', "").parse::<i64>().unwrap()).sum();
+        let sum: i64 = all["balances"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["balance"].as_str().unwrap().replace(',', "").parse::<i64>().unwrap())
+            .sum();
         assert_eq!((sum, all["balances"].as_array().unwrap().len()), (0, 3), "{all}");
     });
 }
@@ -341,7 +358,9 @@ fn a_flag_wins_over_a_variable_over_the_file() {
     try_with(Some(("REDRESS_DATABASE_URL", url(3))), &[], 3);
     try_with(Some(("REDRESS_DATABASE_URL", url(3))), &["--database-url", &url(4)], 4);
     try_with(None, &["--database-url-file", secret.to_str().unwrap()], 2);
-    for (text, says) in [("pool_size = \"many\"", ":1:13: "), ("databaseurl = \"x\"", ":1:1: "), ("listen = ", ":1:10: ")] {
+    for (text, says) in
+        [("pool_size = \"many\"", ":1:13: "), ("databaseurl = \"x\"", ":1:1: "), ("listen = ", ":1:10: ")]
+    {
         std::fs::write(folder.path().join("redress.toml"), text).unwrap();
         folder.run(&["staff", "list"]).refuses(&format!("redress.toml{says}"));
     }

@@ -68,9 +68,15 @@ fn a_run_killed_in_every_state_of_its_transaction_pays_exactly_once() {
         (0..10_000).for_each(|number| roster.push_str(&format!("s-{number:05},melon,sub,subscription,web\n")));
         let roster = redress.file("roster.csv", roster);
         redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
-        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-        for lock in ["LOCK TABLE run_chunk IN ACCESS EXCLUSIVE MODE", "SELECT * FROM budget FOR UPDATE", "LOCK TABLE posting_total"] {
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let others =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        for lock in [
+            "LOCK TABLE run_chunk IN ACCESS EXCLUSIVE MODE",
+            "SELECT * FROM budget FOR UPDATE",
+            "LOCK TABLE posting_total",
+        ] {
             let mut other = redress.owner();
             other.batch_execute(&format!("BEGIN; {lock}")).unwrap();
             let mut run = redress.command(&ISSUE).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -97,7 +103,8 @@ fn books_that_were_tampered_with_do_not_verify() {
         redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
         assert_eq!(redress.issue()["issued"], 3);
         redress.run(&["verify"]).succeeds();
-        let keep = "CREATE TABLE kept AS SELECT * FROM transfer; CREATE TABLE kept_total AS SELECT * FROM posting_total;
+        let keep =
+            "CREATE TABLE kept AS SELECT * FROM transfer; CREATE TABLE kept_total AS SELECT * FROM posting_total;
                     CREATE TABLE kept_budget AS SELECT * FROM budget";
         let restore = "DELETE FROM transfer; INSERT INTO transfer SELECT * FROM kept;
                        DELETE FROM posting_total; INSERT INTO posting_total SELECT * FROM kept_total;
@@ -109,8 +116,10 @@ fn books_that_were_tampered_with_do_not_verify() {
             ("what a job without derived ids does: the chunk again", copied.to_owned(), "customer a"),
             (
                 "the same, with totals and budget made to fit",
-                format!("{copied}; UPDATE posting_total SET transfers = transfers * 2, amount = amount * 2 WHERE code = 2;
-                         UPDATE budget SET spent = spent * 2"),
+                format!(
+                    "{copied}; UPDATE posting_total SET transfers = transfers * 2, amount = amount * 2 WHERE code = 2;
+                         UPDATE budget SET spent = spent * 2"
+                ),
                 "customer a",
             ),
             ("a credit lost", "DELETE FROM transfer WHERE customer_id = 'b'".into(), "posting"),
@@ -119,7 +128,11 @@ fn books_that_were_tampered_with_do_not_verify() {
             ("a total lost", "DELETE FROM posting_total WHERE code = 2".into(), "posting"),
             ("a budget spent without a credit", "UPDATE budget SET spent = spent + 1".into(), "budget"),
             ("a budget raised by hand", "UPDATE budget SET approved = approved + 1".into(), "budget"),
-            ("a transfer to nowhere", "UPDATE transfer SET credit_account = 999 WHERE customer_id = 'c'".into(), "customer c"),
+            (
+                "a transfer to nowhere",
+                "UPDATE transfer SET credit_account = 999 WHERE customer_id = 'c'".into(),
+                "customer c",
+            ),
         ] {
             redress.sql(&tampering);
             let ran = redress.run(&["verify"]).fails(1, "");
@@ -205,7 +218,9 @@ fn a_server_killed_while_claims_come_in_has_every_claim_it_answered() {
     let (mut acknowledged, mut tried) = (0, 0);
     for round in 0..3 {
         let server = folder.serve();
-        let sent = send_until(&server, 20 + usize::try_from(random.below(200)).unwrap(), || signal(server.pid(), Signal::KILL));
+        let sent = send_until(&server, 20 + usize::try_from(random.below(200)).unwrap(), || {
+            signal(server.pid(), Signal::KILL)
+        });
         drop(server);
         // The next server adopts the database that runs on.
         let server = folder.serve();
@@ -221,7 +236,10 @@ fn a_server_killed_while_claims_come_in_has_every_claim_it_answered() {
         drop(server);
         folder.sql("DELETE FROM idempotency");
     }
-    assert_eq!(folder.number("SELECT count(*) FROM claim WHERE NOT EXISTS (SELECT FROM assessment WHERE claim_id = claim.id)"), 0);
+    assert_eq!(
+        folder.number("SELECT count(*) FROM claim WHERE NOT EXISTS (SELECT FROM assessment WHERE claim_id = claim.id)"),
+        0
+    );
 }
 
 #[test]
@@ -247,7 +265,8 @@ fn a_server_that_is_told_to_stop_finishes_what_it_accepted() {
     let database = folder.database();
     let mut other = diesel::Connection::establish(database.url()).map(|c: diesel::PgConnection| c).unwrap();
     other.batch_execute("BEGIN; LOCK TABLE claim IN ACCESS EXCLUSIVE MODE").unwrap();
-    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
     let answer = std::thread::scope(|scope| {
         let under_way = scope.spawn(|| server.try_claim("slow", &merchant_claim("m-1", "1000")));
         wait_until("the request is under way", || folder.number(waiting) == 1);

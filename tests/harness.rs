@@ -223,6 +223,11 @@ impl Redress {
         PgConnection::establish(&self.url).unwrap()
     }
 
+    /// The same to another database of the server.
+    pub fn owner_of(&self, database: &str) -> PgConnection {
+        PgConnection::establish(&self.server.url_for(Role::Owner, database)).unwrap()
+    }
+
     /// Where the owner connects.
     pub fn url(&self) -> &str {
         &self.url

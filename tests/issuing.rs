@@ -393,7 +393,9 @@ fn one_customer_with_very_many_claims_does_not_stop_the_job() {
              INSERT INTO holding SELECT incident_id, 'm-1', service_id, 'acc-' || n, 'account', '', NULL, NULL, '{}', roster_id
                  FROM holding, generate_series(1, 20000) AS n WHERE customer_id = 'm-1' AND reference LIKE 'account-%'",
         );
-        assert_eq!(redress.issue()["issued"], 8_002);
+        // The same loss is paid once, however often it is reported; the rest is seen by people.
+        let report = redress.issue();
+        assert_eq!((report["issued"].as_u64(), report["tally"]["exceptions"].as_u64()), (Some(2), Some(8_000)));
         // The same with very many that are set aside.
         redress.with_policies(&["mobility-pro"]);
         redress.sql(
@@ -402,7 +404,7 @@ fn one_customer_with_very_many_claims_does_not_stop_the_job() {
                  FROM holding, generate_series(1, 20000) AS n WHERE customer_id = 'm-2'",
         );
         let report = redress.issue();
-        assert_eq!(report["tally"]["exceptions"], 20_000);
+        assert_eq!(report["tally"]["exceptions"], 28_000, "the claims are still there to be seen");
         // Mails to claimants of made-up rows cannot be written; a person sees them.
         redress.sql("DELETE FROM notice WHERE claim_id NOT IN (SELECT claim_id FROM personal)");
     });

@@ -152,7 +152,10 @@ fn what_a_server_refuses_for_now_goes_later_as_the_same_message() {
         first.sort();
         again.sort();
         assert_eq!(first, again);
-        assert!(first[0] != first[1] && redress.number("SELECT count(*) FROM notice WHERE state = 'sent' AND attempts = 3") == 2);
+        assert!(
+            first[0] != first[1]
+                && redress.number("SELECT count(*) FROM notice WHERE state = 'sent' AND attempts = 3") == 2
+        );
         due(redress);
         assert_eq!(pass(redress, &mail), (0, 0, 0));
     });
@@ -169,7 +172,10 @@ fn what_a_server_refuses_for_good_is_dead_and_seen_and_names_nobody() {
         assert!(!ran.stderr.contains("m-1@example.com"), "the log names the claimant: {}", ran.stderr);
         assert_eq!(ran.succeeds().json(), json!({ "sent": 0, "postponed": 0, "dead": 2 }), "{args:?}");
         let error = redress.text("SELECT string_agg(DISTINCT last_error, ' ') FROM notice WHERE state = 'dead'");
-        assert!(error.contains("550") && error.contains("no such user") && !error.contains("m-1@example.com"), "{error}");
+        assert!(
+            error.contains("550") && error.contains("no such user") && !error.contains("m-1@example.com"),
+            "{error}"
+        );
         mail.set(Mood::Accept);
         due(redress);
         assert_eq!(pass(redress, &mail), (0, 0, 0), "dead is dead until a person sees it");
@@ -200,18 +206,27 @@ fn a_mail_says_what_was_decided_in_the_claimants_language_and_asks_for_nothing()
         let shown = |raw: &String| {
             let text = mail_text(raw);
             assert!(!text.contains("http") && !text.contains("href"), "a link: {text}");
-            assert!(!text.contains(first["token"].as_str().unwrap()) && !text.contains(second["token"].as_str().unwrap()));
+            assert!(
+                !text.contains(first["token"].as_str().unwrap()) && !text.contains(second["token"].as_str().unwrap())
+            );
             assert!(raw.contains("multipart/alternative") && raw.contains("text/html") && raw.contains("text/plain"));
             text
         };
         let mails: Vec<String> = mail.arrived().iter().map(shown).collect();
         let of = |claim: &serde_json::Value, words: &[&str]| {
             let reference = claim["reference"].as_str().unwrap();
-            let found = mails.iter().find(|mail| words.iter().all(|word| mail.contains(word))).unwrap_or_else(|| panic!("{words:?}: {mails:#?}"));
+            let found = mails
+                .iter()
+                .find(|mail| words.iter().all(|word| mail.contains(word)))
+                .unwrap_or_else(|| panic!("{words:?}: {mails:#?}"));
             // In the subject, in the text and in the HTML.
             assert!(found.matches(reference).count() >= 3, "{found}");
         };
-        of(&first, &["m-1@example.com", "피해 접수를 받았습니다", "lang=\"ko\"", "비밀번호"].map(|w| if w == "비밀번호" { "로그인" } else { w }));
+        of(
+            &first,
+            &["m-1@example.com", "피해 접수를 받았습니다", "lang=\"ko\"", "비밀번호"]
+                .map(|w| if w == "비밀번호" { "로그인" } else { w }),
+        );
         of(&first, &["m-1@example.com", "결과입니다", first["assessment"]["sentence"]["ko"].as_str().unwrap()]);
         of(&second, &["shop@example.com", "We have received your damage report", "Dear O'Hara & Sons,", "lang=\"en\""]);
         of(&second, &["This is the decision", "you can appeal", "O&#39;Hara &#38; Sons"]);
@@ -226,10 +241,14 @@ fn mail_text(raw: &str) -> String {
         message.to().unwrap().first().unwrap().address().unwrap(),
         message.subject().unwrap(),
         message.body_text(0).unwrap(),
-        message.parts.iter().find_map(|part| match &part.body {
-            mail_parser::PartType::Html(html) => Some(html.to_string()),
-            _ => None,
-        }).unwrap(),
+        message
+            .parts
+            .iter()
+            .find_map(|part| match &part.body {
+                mail_parser::PartType::Html(html) => Some(html.to_string()),
+                _ => None,
+            })
+            .unwrap(),
     )
 }
 
@@ -270,7 +289,10 @@ fn without_a_mail_server_mail_lies_in_a_folder_and_on_a_page_for_developers() {
         // The server's own worker finds it.
         wait_until("the worker has sent", || redress.number("SELECT count(*) FROM notice WHERE state = 'sent'") == 2);
         let files = std::fs::read_dir(redress.folder.path().join("mail")).unwrap();
-        assert_eq!(files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "eml")).count(), 2);
+        assert_eq!(
+            files.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|e| e == "eml")).count(),
+            2
+        );
         let page = server.get("/dev/mail", &[]);
         assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
         assert!(page.text().contains(filed["reference"].as_str().unwrap()));
@@ -281,7 +303,11 @@ fn without_a_mail_server_mail_lies_in_a_folder_and_on_a_page_for_developers() {
         let secret = std::fs::read_to_string(redress.folder.path().join("secrets/master.key")).unwrap();
         for environment in [
             &[("REDRESS_SMTP_URL", mail.url.as_str())][..],
-            &[("REDRESS_SMTP_URL", mail.url.as_str()), ("REDRESS_PRODUCTION", "true"), ("REDRESS_MASTER_KEY", secret.trim())],
+            &[
+                ("REDRESS_SMTP_URL", mail.url.as_str()),
+                ("REDRESS_PRODUCTION", "true"),
+                ("REDRESS_MASTER_KEY", secret.trim()),
+            ],
         ] {
             let server = redress.serve_with(environment);
             server.get("/dev/mail", &[]).is_problem(404, "not_found");

@@ -25,7 +25,10 @@ fn import(redress: &Redress, name: &str, content: impl AsRef<[u8]>) -> (Value, V
 fn assert_refused(refused: &[String], expected: &[(u32, &str)]) {
     assert_eq!(refused.len(), expected.len(), "{refused:#?}");
     for (refusal, (line, reason)) in refused.iter().zip(expected) {
-        assert!(refusal.starts_with(&format!("{line},\"")) && refusal.contains(reason), "{refusal}\nis not {line}: {reason}");
+        assert!(
+            refusal.starts_with(&format!("{line},\"")) && refusal.contains(reason),
+            "{refusal}\nis not {line}: {reason}"
+        );
     }
 }
 
@@ -74,8 +77,14 @@ fn a_bad_row_is_refused_alone_with_its_line_and_reason() {
         assert_refused(&refused, &expected);
         assert_eq!((done["accepted"].as_u64(), done["refused"].as_u64()), (Some(5), Some(expected.len() as u64)));
         assert_eq!(done["first_refusals"].as_array().unwrap().len(), 5);
-        assert_eq!(redress.text("SELECT string_agg(customer_id, ' ' ORDER BY customer_id) FROM holding"), "good-1 good-2 good-3 good-4 good-5");
-        assert_eq!(redress.text("SELECT attributes ->> 'note' FROM holding WHERE customer_id = 'good-2'"), "a, \"quoted\" note");
+        assert_eq!(
+            redress.text("SELECT string_agg(customer_id, ' ' ORDER BY customer_id) FROM holding"),
+            "good-1 good-2 good-3 good-4 good-5"
+        );
+        assert_eq!(
+            redress.text("SELECT attributes ->> 'note' FROM holding WHERE customer_id = 'good-2'"),
+            "a, \"quoted\" note"
+        );
         assert_eq!(redress.text("SELECT accepted || ' ' || refused FROM roster"), format!("5 {}", expected.len()));
         // Refused rows do not stand in the log of commands, nor does anything else of a customer.
         assert!(!redress.text("SELECT string_agg(audit::text, '') FROM audit").contains("good-1"));
@@ -87,8 +96,19 @@ fn lines_of_json_are_taken_the_same_way() {
     Redress::test(|redress| {
         redress.with_incident();
         let good = r#"{"customer":"a","service":"melon","reference":"1","kind":"pass","attributes":{"fee":10900,"web":true,"rate":"0.5"}}"#;
-        let mut expected = vec![(3, "EOF while parsing a value at column 12"), (4, "missing field"), (5, "unknown field"), (6, "write a fraction as text")];
-        expected.extend([(7, "NUL"), (8, "service cinema"), (9, "UTF-8"), (10, "repeats the holding of line 1"), (12, "a line is one JSON object")]);
+        let mut expected = vec![
+            (3, "EOF while parsing a value at column 12"),
+            (4, "missing field"),
+            (5, "unknown field"),
+            (6, "write a fraction as text"),
+        ];
+        expected.extend([
+            (7, "NUL"),
+            (8, "service cinema"),
+            (9, "UTF-8"),
+            (10, "repeats the holding of line 1"),
+            (12, "a line is one JSON object"),
+        ]);
         let mut file = format!("{good}\n\n").into_bytes();
         for line in [
             r#"{"customer":"#,
@@ -111,7 +131,9 @@ fn lines_of_json_are_taken_the_same_way() {
         let attributes = redress.text("SELECT attributes FROM holding WHERE customer_id = 'a'");
         assert_eq!(attributes, r#"{"fee": "10900", "web": true, "rate": "0.5"}"#);
         let endless = redress.file("endless.ndjson", "x".repeat(70_000));
-        redress.run(&["roster", "import", &endless, "--incident", INCIDENT]).refuses("endless.ndjson:1:1: the line is longer");
+        redress
+            .run(&["roster", "import", &endless, "--incident", INCIDENT])
+            .refuses("endless.ndjson:1:1: the line is longer");
         assert_eq!(redress.number("SELECT count(*) FROM roster"), 1);
     });
 }
@@ -150,7 +172,9 @@ fn a_holding_stands_once_in_a_roster_and_a_later_roster_replaces_it() {
     Redress::test(|redress| {
         redress.with_incident();
         let header = "customer,service,reference,kind,fee\n";
-        let first = format!("{header}a,melon,1,pass,1\nb,melon,1,pass,1\na,melon,1,pass,2\na,webtoon,1,pass,1\na,melon,1,pass,3\n");
+        let first = format!(
+            "{header}a,melon,1,pass,1\nb,melon,1,pass,1\na,melon,1,pass,2\na,webtoon,1,pass,1\na,melon,1,pass,3\n"
+        );
         let (done, refused) = import(redress, "first.csv", first);
         assert_refused(&refused, &[(4, "repeats the holding of line 2"), (6, "repeats the holding of line 2")]);
         assert_eq!((done["accepted"].as_u64(), done["refused"].as_u64()), (Some(3), Some(2)));
@@ -169,7 +193,10 @@ fn a_holding_stands_once_in_a_roster_and_a_later_roster_replaces_it() {
         let file = redress.file("third.csv", format!("{header}a,cinema,1,pass,9\n"));
         let args = ["roster", "import", &file, "--incident", INCIDENT, "--refusals", explicit.to_str().unwrap()];
         let text = redress.run(&args).succeeds().stdout;
-        assert!(text.contains("0 holdings imported, 1 rows refused") && text.contains("line 2: service cinema"), "{text}");
+        assert!(
+            text.contains("0 holdings imported, 1 rows refused") && text.contains("line 2: service cinema"),
+            "{text}"
+        );
         assert!(explicit.exists());
     });
 }
@@ -189,7 +216,8 @@ fn an_import_that_is_killed_leaves_nothing() {
         // The last statement of the import has to wait, when all rows are in.
         let mut other = redress.owner();
         other.batch_execute("BEGIN; LOCK TABLE roster IN ACCESS EXCLUSIVE MODE").unwrap();
-        let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let others =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
         let mut import = redress.command(&["roster", "import", &file, "--incident", INCIDENT]).spawn().unwrap();
         wait_until("all rows are in", || redress.number(&format!("{others} AND wait_event_type = 'Lock'")) == 1);
         import.kill().unwrap();

@@ -42,7 +42,9 @@ fn a_key_is_made_on_first_use_for_its_owner_alone() {
 #[test]
 fn production_makes_no_key_up_and_takes_no_weak_one() {
     Redress::test(|redress| {
-        redress.run(&["staff", "list", "--production"]).refuses("in production the master key is never made up: set REDRESS_MASTER_KEY");
+        redress
+            .run(&["staff", "list", "--production"])
+            .refuses("in production the master key is never made up: set REDRESS_MASTER_KEY");
         for production in ["1", "true"] {
             run_with(redress, &[("REDRESS_PRODUCTION", production)], &["staff", "list"]).refuses("in production");
         }
@@ -60,7 +62,8 @@ fn production_makes_no_key_up_and_takes_no_weak_one() {
         for args in [&["notify", "--production"][..], &["serve", "--production", "--listen", "127.0.0.1:0"]] {
             run_with(redress, &[("REDRESS_MASTER_KEY", KEY)], args).refuses("set REDRESS_SMTP_URL");
         }
-        let demo = Ran::of(redress.command(&["demo", "--exit"]).env("REDRESS_MASTER_KEY", KEY).output().unwrap(), &["demo"]);
+        let demo =
+            Ran::of(redress.command(&["demo", "--exit"]).env("REDRESS_MASTER_KEY", KEY).output().unwrap(), &["demo"]);
         demo.refuses("the demo plays in its own private database only");
         run_with(redress, &[("REDRESS_PRODUCTION", "0")], &["staff", "list"]).succeeds();
     });
@@ -90,7 +93,9 @@ fn the_doctor_finds_a_healthy_installation_healthy() {
     private.run(&["migrate"]).succeeds();
     let seen = private.run(&["doctor"]).succeeds().stdout;
     assert!(seen.lines().all(|line| line.starts_with("ok  ")), "{seen}");
-    for subject in ["configuration", "data folder", "secrets", "mail", "PostgreSQL", "private server", "durability", "migrations"] {
+    for subject in
+        ["configuration", "data folder", "secrets", "mail", "PostgreSQL", "private server", "durability", "migrations"]
+    {
         assert!(seen.contains(&format!("ok   {subject}: ")), "{subject}: {seen}");
     }
     assert!(ailments(private.run(&["doctor", "--format", "json"])).is_empty());
@@ -105,7 +110,10 @@ fn the_doctor_names_what_is_wrong_and_the_remedy() {
             ailments(run_with(redress, environment, &args))
         };
         let has = |found: &[String], what: &str, remedy: &str| {
-            assert!(found.iter().any(|line| line.contains(what) && line.contains(remedy)), "{what} … {remedy}: {found:#?}");
+            assert!(
+                found.iter().any(|line| line.contains(what) && line.contains(remedy)),
+                "{what} … {remedy}: {found:#?}"
+            );
         };
         let fresh = doctor(&[], &[]);
         // The tests' server trades durability for speed, and the doctor sees it.
@@ -117,8 +125,16 @@ fn the_doctor_names_what_is_wrong_and_the_remedy() {
         has(&doctor(&[("REDRESS_SMTP_URL", "nonsense")], &[]), "mail: REDRESS_SMTP_URL", "smtps://");
         has(&doctor(&[("REDRESS_MASTER_KEY", "weak")], &[]), "secrets: ", "openssl rand -hex 32");
         has(&doctor(&[("REDRESS_POOL_SIZE", "0")], &[]), "configuration: pool_size", "mend");
-        has(&doctor(&[("REDRESS_DATABASE_URL", "postgresql://127.0.0.1:1/x")], &[]), "database: ", "mend --database-url");
-        has(&doctor(&[("REDRESS_DATA_DIR", "/no/such/folder")], &[]), "data folder: /no/such/folder does not exist", "--data-dir");
+        has(
+            &doctor(&[("REDRESS_DATABASE_URL", "postgresql://127.0.0.1:1/x")], &[]),
+            "database: ",
+            "mend --database-url",
+        );
+        has(
+            &doctor(&[("REDRESS_DATA_DIR", "/no/such/folder")], &[]),
+            "data folder: /no/such/folder does not exist",
+            "--data-dir",
+        );
         assert!(!std::path::Path::new("/no/such").exists());
         std::fs::write(folder.join("redress.toml"), "pool_size = ").unwrap();
         has(&doctor(&[], &[]), "configuration: ", "mend the file");
@@ -130,11 +146,15 @@ fn the_doctor_names_what_is_wrong_and_the_remedy() {
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
         has(&doctor(&[], &[]), "secrets: ", "chmod 600");
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-        redress.sql("INSERT INTO notice (customer_id, id, claim_id, event, state, next_at, queued_at)
-                     VALUES ('c', gen_random_uuid(), gen_random_uuid(), 'received', 'dead', now(), now())");
+        redress.sql(
+            "INSERT INTO notice (customer_id, id, claim_id, event, state, next_at, queued_at)
+                     VALUES ('c', gen_random_uuid(), gen_random_uuid(), 'received', 'dead', now(), now())",
+        );
         has(&doctor(&[], &[]), "notices: 1 could not be sent", "last_error");
-        redress.sql("DELETE FROM notice; INSERT INTO run (incident_id, state, scope, started_by, started_at)
-                     SELECT id, 'stopped', 'null', 'x', now() FROM incident");
+        redress.sql(
+            "DELETE FROM notice; INSERT INTO run (incident_id, state, scope, started_by, started_at)
+                     SELECT id, 'stopped', 'null', 'x', now() FROM incident",
+        );
         has(&doctor(&[], &[]), &format!("run: the run of {INCIDENT}"), "redress issue --incident");
         redress.sql("DELETE FROM run");
         assert_eq!(doctor(&[], &[]).len(), 1);
