@@ -50,10 +50,10 @@ pub struct Global {
 /// How results are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    // For people; no doc comments here, they would make every --help twice as long.
     #[default]
+    #[expect(missing_docs, reason = "clap would print it in every --help")]
     Text,
-    // One JSON document.
+    #[expect(missing_docs, reason = "clap would print it in every --help")]
     Json,
 }
 

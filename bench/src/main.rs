@@ -3,6 +3,7 @@
 //! One module a benchmark. Each measures Redress beside what its issue names, on the same work, in the same run,
 //! interleaved round by round, and prints one [`Report`].
 
+mod issue;
 mod policy;
 mod report;
 
@@ -10,10 +11,13 @@ use std::process::ExitCode;
 
 use report::{Report, Scale};
 
-const USAGE: &str = "usage: bench policy [--format text|json] [--scale small|full]";
+const USAGE: &str = "usage: bench policy|issue [--format text|json] [--scale small|full]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|name| name == issue::CHILD) {
+        return issue::child(&arguments[1..]);
+    }
     match run(&arguments) {
         Ok((report, json)) => {
             println!("{}", if json { report.to_json() } else { report.to_text() });
@@ -50,6 +54,7 @@ fn run(arguments: &[String]) -> Result<(Report, bool), String> {
         }
     }
     match name {
+        Some("issue") => issue::run(scale).map(|report| (report, json)),
         Some("policy") => policy::run(scale).map(|report| (report, json)),
         Some(other) => Err(format!("no benchmark is called {other:?}")),
         None => Err("name a benchmark".to_owned()),

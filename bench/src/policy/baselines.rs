@@ -1,5 +1,7 @@
 //! What the engine is compared with: hand-written functions over the same values, and the crate `cel`.
 
+use std::collections::HashMap;
+
 use cel::{Context, Env, Program, Value};
 use chrono::{DateTime, TimeDelta, Utc};
 use redress_domain::holding::{Attribute, Attributes, Holding};
@@ -12,11 +14,19 @@ pub(crate) const K3: &str = include_str!("../../../domain/tests/policies/merchan
 /// Melon passes.
 pub(crate) const MELON: &str = include_str!("../../../domain/tests/policies/melon.toml");
 
-/// The same rules as one CEL expression each: -1 declines, -2 is reviewed, days are negative below -100.
-pub(crate) const K3_CEL: &str = "!merchant || loss == 0 ? -1 : loss <= 300000 ? 30000 : loss <= 500000 ? 50000 : -2";
-const MELON_CEL: &str = "channel == 'app_store' && from < day_after && until > day ? 1500 \
-    : from < day_after && until > day ? -103 \
-    : kind == 'pass' && until == day ? 1500 : -1";
+/// The conditions of K3's rules, word for word.
+const K3_CONDITIONS: [&str; 3] =
+    ["!customer.merchant || claim.loss == 0", "claim.loss <= 300000", "claim.loss <= 500000"];
+/// The conditions of Melon's rules; the two written instants are variables, or CEL would parse them for each subject.
+const MELON_CONDITIONS: [&str; 3] = [
+    "holding.channel == 'app_store' && holding.valid_from < day_after && holding.valid_until > day",
+    "holding.valid_from < day_after && holding.valid_until > day",
+    "holding.kind == 'pass' && holding.valid_until == day",
+];
+/// The same rules as one expression over flat variables, the form that suits CEL best.
+const K3_FLAT: &str = "!merchant || loss == 0 ? 0 : loss <= 300000 ? 1 : loss <= 500000 ? 2 : 3";
+const MELON_FLAT: &str = "channel == 'app_store' && from < day_after && until > day ? 0 \
+    : from < day_after && until > day ? 1 : kind == 'pass' && until == day ? 2 : 3";
 
 /// What somebody gets, in the words that all contestants share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +42,6 @@ pub(crate) enum Answer {
 pub(crate) struct Merchant {
     pub(crate) fields: Facts,
     pub(crate) account: Attributes,
-    loss: Decimal,
-    merchant: bool,
 }
 
 impl Merchant {
@@ -46,17 +54,28 @@ impl Merchant {
         let mut fields = Facts::new();
         fields.set("loss", FactValue::Number(loss));
         let account = Attributes::new([("merchant".to_owned(), Attribute::Bool(merchant))]).ok()?;
-        Some(Self { fields, account, loss, merchant })
+        Some(Self { fields, account })
     }
 }
 
-/// K3 as somebody would write it by hand.
+impl Merchant {
+    /// The claim's loss and whether the customer is a merchant, read from the records.
+    fn read(&self) -> Option<(Decimal, bool)> {
+        match (self.fields.get("loss"), self.account.get("merchant")) {
+            (Some(FactValue::Number(loss)), Some(Attribute::Bool(merchant))) => Some((*loss, *merchant)),
+            _ => None,
+        }
+    }
+}
+
+/// K3 as somebody would write it by hand, over the same records.
 pub(crate) fn merchant(input: &Merchant) -> Answer {
-    if !input.merchant || input.loss.is_zero() {
+    let Some((loss, merchant)) = input.read() else { return Answer::Error };
+    if !merchant || loss.is_zero() {
         Answer::Decline
-    } else if input.loss <= Decimal::from(300_000) {
+    } else if loss <= Decimal::from(300_000) {
         Answer::Award(false, 30_000)
-    } else if input.loss <= Decimal::from(500_000) {
+    } else if loss <= Decimal::from(500_000) {
         Answer::Award(false, 50_000)
     } else {
         Answer::Review
@@ -119,50 +138,97 @@ pub(crate) fn melon(input: &Melon) -> Answer {
     }
 }
 
-/// A compiled CEL expression and the context that its subjects' contexts are children of.
+/// Compiled CEL conditions and the context that its subjects' contexts are children of.
 pub(crate) struct Cel {
-    program: Program,
+    conditions: Vec<Program>,
+    flat: Program,
     root: Context<'static, 'static>,
+    answers: [Answer; 4],
 }
 
 impl Cel {
-    pub(crate) fn new(source: &str) -> Result<Self, String> {
-        let program = Env::stdlib().compile(source).map_err(|error| format!("{error:?}"))?;
-        Ok(Self { program, root: Context::default() })
+    pub(crate) fn k3() -> Result<Self, String> {
+        let answers = [Answer::Decline, Answer::Award(false, 30_000), Answer::Award(false, 50_000), Answer::Review];
+        Self::new(&K3_CONDITIONS, K3_FLAT, answers)
     }
 
     pub(crate) fn melon() -> Result<Self, String> {
-        let mut cel = Self::new(MELON_CEL)?;
-        // CEL would parse timestamp('…') again for each subject; as variables of the root they cost nothing.
+        let answers =
+            [Answer::Award(false, 1_500), Answer::Award(true, 3), Answer::Award(false, 1_500), Answer::Decline];
+        let mut cel = Self::new(&MELON_CONDITIONS, MELON_FLAT, answers)?;
         cel.root.add_variable_from_value("day", Value::Timestamp(day().fixed_offset()));
         cel.root.add_variable_from_value("day_after", Value::Timestamp((day() + TimeDelta::days(1)).fixed_offset()));
         Ok(cel)
     }
 
-    fn answer(&self, context: &Context<'_, '_>) -> Answer {
-        match self.program.execute(context) {
-            Ok(Value::Int(-1)) => Answer::Decline,
-            Ok(Value::Int(-2)) => Answer::Review,
-            Ok(Value::Int(days)) if days < -100 => Answer::Award(true, -100 - days),
-            Ok(Value::Int(amount)) => Answer::Award(false, amount),
+    fn new(conditions: &[&str], flat: &str, answers: [Answer; 4]) -> Result<Self, String> {
+        let compile = |source: &str| Env::stdlib().compile(source).map_err(|error| format!("{error:?}"));
+        let conditions = conditions.iter().map(|source| compile(source)).collect::<Result<_, _>>()?;
+        Ok(Self { conditions, flat: compile(flat)?, root: Context::default(), answers })
+    }
+
+    /// The first rule whose condition is true.
+    fn first_match(&self, context: &Context<'_, '_>) -> Answer {
+        for (condition, answer) in self.conditions.iter().zip(self.answers) {
+            match condition.execute(context) {
+                Ok(Value::Bool(true)) => return answer,
+                Ok(Value::Bool(false)) => {}
+                _ => return Answer::Error,
+            }
+        }
+        self.answers[3]
+    }
+
+    fn flat(&self, context: &Context<'_, '_>) -> Answer {
+        match self.flat.execute(context) {
+            Ok(Value::Int(place)) => {
+                usize::try_from(place).ok().and_then(|place| self.answers.get(place)).copied().unwrap_or(Answer::Error)
+            }
             _ => Answer::Error,
         }
     }
 }
 
+fn map<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<HashMap<String, Value>>().into()
+}
+
 pub(crate) fn cel_merchant(cel: &Cel, input: &Merchant) -> Answer {
+    let Some((loss, merchant)) = input.read() else { return Answer::Error };
     let mut context = cel.root.new_inner_scope();
-    context.add_variable_from_value("loss", i64::try_from(input.loss.mantissa()).unwrap_or(i64::MAX));
-    context.add_variable_from_value("merchant", input.merchant);
-    cel.answer(&context)
+    let loss = i64::try_from(loss.mantissa()).unwrap_or(i64::MAX);
+    context.add_variable_from_value("claim", map([("loss", Value::Int(loss))]));
+    context.add_variable_from_value("customer", map([("merchant", Value::Bool(merchant))]));
+    cel.first_match(&context)
+}
+
+pub(crate) fn cel_merchant_flat(cel: &Cel, input: &Merchant) -> Answer {
+    let Some((loss, merchant)) = input.read() else { return Answer::Error };
+    let mut context = cel.root.new_inner_scope();
+    context.add_variable_from_value("loss", i64::try_from(loss.mantissa()).unwrap_or(i64::MAX));
+    context.add_variable_from_value("merchant", merchant);
+    cel.flat(&context)
 }
 
 pub(crate) fn cel_melon(cel: &Cel, input: &Melon) -> Answer {
+    let mut context = cel.root.new_inner_scope();
+    let (Some(from), Some(until)) = (input.holding.valid_from, input.holding.valid_until) else { return Answer::Error };
+    let holding = map([
+        ("valid_from", Value::Timestamp(from.fixed_offset())),
+        ("valid_until", Value::Timestamp(until.fixed_offset())),
+        ("kind", (&*input.holding.kind).into()),
+        ("channel", input.channel().into()),
+    ]);
+    context.add_variable_from_value("holding", holding);
+    cel.first_match(&context)
+}
+
+pub(crate) fn cel_melon_flat(cel: &Cel, input: &Melon) -> Answer {
     let mut context = cel.root.new_inner_scope();
     let (Some(from), Some(until)) = (input.holding.valid_from, input.holding.valid_until) else { return Answer::Error };
     context.add_variable_from_value("from", Value::Timestamp(from.fixed_offset()));
     context.add_variable_from_value("until", Value::Timestamp(until.fixed_offset()));
     context.add_variable_from_value("kind", &*input.holding.kind);
     context.add_variable_from_value("channel", input.channel());
-    cel.answer(&context)
+    cel.flat(&context)
 }

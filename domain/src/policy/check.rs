@@ -7,7 +7,7 @@ use super::diagnostic::{Messages, Span, suggestion};
 use super::document::shorten;
 use super::facts::builtin;
 use super::flow::{Range, known_when};
-use super::ir::{ArgRange, Fast, Node, NodeId};
+use super::ir::{ArgRange, Node, NodeId};
 use super::limits::{MAX_LOCALS, MAX_NODES, MAX_TOTAL_DEPTH};
 use super::number::{Number, NumberError};
 use super::program::{Body, Counts, Named, Program};
@@ -490,25 +490,11 @@ impl<'c, 's> Checker<'c, 's> {
             return None;
         }
         let node = match (self.program.node(a.node), self.program.node(b.node)) {
-            (Node::Slot(slot), Node::Constant(constant)) => {
-                Node::CompareSlot { op, slot, constant, fast: self.fast(constant) }
-            }
-            (Node::Constant(constant), Node::Slot(slot)) => {
-                Node::CompareSlot { op: op.mirrored(), slot, constant, fast: self.fast(constant) }
-            }
+            (Node::Slot(slot), Node::Constant(constant)) => Node::CompareSlot { op, slot, constant },
+            (Node::Constant(constant), Node::Slot(slot)) => Node::CompareSlot { op: op.mirrored(), slot, constant },
             _ => Node::Compare(op, a.node, b.node),
         };
         self.emit(node, Type::BOOL, span, Range::default(), a.height.max(b.height))
-    }
-
-    fn fast(&self, constant: u32) -> Fast {
-        match self.program.constants.get(constant as usize) {
-            Some(Constant::Number(Number::Decimal(value))) if value.scale() == 0 => {
-                i64::try_from(value.mantissa()).map_or(Fast::Slow, Fast::Whole)
-            }
-            Some(Constant::Timestamp(at)) => Fast::Instant(at.timestamp(), at.timestamp_subsec_nanos()),
-            _ => Fast::Slow,
-        }
     }
 
     /// Whether a written text is among an enumeration's values; otherwise says so.

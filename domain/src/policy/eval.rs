@@ -6,7 +6,7 @@ use chrono::{NaiveDate, TimeDelta};
 
 use super::ast::BinaryOp;
 use super::check::calculate;
-use super::ir::{Aggregate, ArgRange, Extra, Fast, Node, NodeId};
+use super::ir::{Aggregate, ArgRange, Extra, Node, NodeId};
 use super::limits::{MAX_LIST, MAX_LOCALS, MAX_STEPS};
 use super::number::{Number, NumberError, RoundingMode};
 use super::program::{Body, Clock, Counts, Program, Table};
@@ -122,32 +122,16 @@ impl<'a, 'f, T: Tracer<'a>> Frame<'a, 'f, T> {
 
     /// The truth of a condition.
     pub(crate) fn truth(&mut self, id: NodeId) -> Evaluated<bool> {
-        match self.program.node(id) {
+        let program: &'a Program = self.program;
+        match *program.node_ref(id) {
             Node::And(left, right) => Ok(self.truth(left)? && self.truth(right)?),
             Node::Or(left, right) => Ok(self.truth(left)? || self.truth(right)?),
             Node::Not(inner) => Ok(!self.truth(inner)?),
-            Node::CompareSlot { op, slot, constant, fast } => {
-                let left = match self.slots.get(usize::from(slot)) {
-                    Some(Value::Missing) | None => {
-                        self.tracer.slot(slot);
-                        return fault(FaultKind::Missing(slot), id);
-                    }
-                    Some(value) => value,
-                };
-                let result = match (fast, left) {
-                    (Fast::Whole(bound), Value::Number(Number::Decimal(value))) if value.scale() == 0 => {
-                        holds(op, value.mantissa().cmp(&i128::from(bound)))
-                    }
-                    (Fast::Instant(seconds, nanos), Value::Timestamp(at)) => {
-                        holds(op, at.timestamp().cmp(&seconds).then_with(|| at.timestamp_subsec_nanos().cmp(&nanos)))
-                    }
-                    _ => compare(op, left, &self.constant(constant)),
-                };
-                self.tracer.slot(slot);
-                if T::WATCHES {
-                    let right = self.constant(constant);
-                    self.tracer.atom(id, Some((*left, right)), result, self.nesting > 0);
-                }
+            Node::CompareSlot { op, slot, constant } => {
+                let left = self.fact(slot, id)?;
+                let right = self.constant(constant);
+                let result = compare(op, &left, &right);
+                self.tracer.atom(id, Some((left, right)), result, self.nesting > 0);
                 Ok(result)
             }
             Node::Compare(op, left, right) => {

@@ -272,6 +272,7 @@ pub(crate) fn slot(name: &str, kind: Type) -> Option<Slot> {
         title: None,
         reference: None,
         not_negative: false,
+        is_integer: kind.element().is_integer(),
         declared: false,
         used: false,
         span: Span::default(),

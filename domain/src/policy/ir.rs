@@ -40,7 +40,6 @@ pub(crate) enum Node {
         op: BinaryOp,
         slot: u16,
         constant: u32,
-        fast: Fast,
     },
     In(NodeId, NodeId),
     Arithmetic(BinaryOp, NodeId, NodeId),
@@ -65,17 +64,6 @@ pub(crate) enum Node {
         local: u8,
         body: Option<NodeId>,
     },
-}
-
-/// A constant in the form in which it compares fastest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fast {
-    /// Any other.
-    Slow,
-    /// A whole number.
-    Whole(i64),
-    /// An instant: seconds and nanoseconds.
-    Instant(i64, u32),
 }
 
 /// What a function needs beside its arguments.

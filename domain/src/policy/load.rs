@@ -11,6 +11,7 @@ use super::limits::MAX_ASSETS;
 use super::lint::Fairness;
 use super::number::Number;
 use super::parser::parse_expression;
+use super::plan::Plan;
 use super::policy::{Inner, Policy};
 use super::program::Program;
 use super::reasons::ReasonBook;
@@ -143,6 +144,7 @@ impl<'d> Loader<'_, 'd, '_> {
         self.lint(&rules, &documents);
         let (book, terms) = (self.book, self.terms);
         let program = self.checker.program;
+        let plan = Plan::new(&program, &rules);
         Some(Inner {
             id: id?,
             incident,
@@ -156,6 +158,7 @@ impl<'d> Loader<'_, 'd, '_> {
             program,
             date,
             rules,
+            plan,
             reasons: book.reasons,
             nothing_due,
             documents,

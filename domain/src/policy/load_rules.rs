@@ -281,7 +281,12 @@ impl<'d> Loader<'_, 'd, '_> {
             Some(condition) => Some(condition?.node),
             None => None,
         };
-        Some(AwardItem { asset, amount: checked.node, when: condition, reference })
+        let scale = self.checker.program.names.assets.get(usize::from(asset)).map_or(0, crate::asset::Asset::scale);
+        let fixed = match self.checker.program.constant_of(checked.node) {
+            Some(Constant::Number(Number::Decimal(value))) => Amount::from_decimal(*value, scale).ok(),
+            _ => None,
+        };
+        Some(AwardItem { asset, amount: checked.node, fixed, when: condition, reference })
     }
 
     /// An expression that is an amount of an asset.

@@ -71,6 +71,7 @@ mod named;
 mod number;
 mod outcome;
 mod parser;
+mod plan;
 #[allow(clippy::module_inception, reason = "the type is called Policy and stands in the file of its name")]
 mod policy;
 mod program;

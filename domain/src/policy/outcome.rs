@@ -105,7 +105,7 @@ pub struct Award<'p> {
 #[derive(Debug, Clone, Copy)]
 pub struct Awards<'p> {
     assets: &'p [Asset],
-    places: [u16; MAX_AWARDS],
+    places: [u8; MAX_AWARDS],
     amounts: [Amount; MAX_AWARDS],
     length: u8,
 }
@@ -121,7 +121,7 @@ impl<'p> Awards<'p> {
     }
 
     fn find(&self, asset: u16) -> Option<usize> {
-        self.places.iter().take(usize::from(self.length)).position(|known| *known == asset)
+        self.places.iter().take(usize::from(self.length)).position(|known| u16::from(*known) == asset)
     }
 
     /// Adds to what is already awarded of the asset; nothing when the sum is beyond what storage holds.
@@ -132,7 +132,8 @@ impl<'p> Awards<'p> {
             return Some(());
         }
         let at = usize::from(self.length);
-        *self.places.get_mut(at)? = asset;
+        // There are at most 64 assets.
+        *self.places.get_mut(at)? = u8::try_from(asset).ok()?;
         *self.amounts.get_mut(at)? = amount;
         self.length += 1;
         Some(())

@@ -9,6 +9,7 @@ use super::eval::{Fault, FaultKind, Frame, Silent, Tracer};
 use super::facts::Facts;
 use super::ir::NodeId;
 use super::outcome::{AssessError, Awards, Evidence, Outcome, RuleName};
+use super::plan::Plan;
 use super::program::Program;
 use super::rules::{Action, AssetTerms, AwardItem, Basis, Cap, Document, Reason, Rule, Stacking, SubjectCap};
 use super::subject::{Built, Defaulted, Subject, bind_facts, bind_subject};
@@ -39,6 +40,7 @@ pub(crate) struct Inner {
     /// The policy's own date, which chooses parameters and periods.
     pub(crate) date: Option<NodeId>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) plan: Plan,
     pub(crate) reasons: Vec<Reason>,
     pub(crate) nothing_due: u16,
     pub(crate) documents: Vec<Document>,
@@ -48,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) terms: Vec<AssetTerms>,
     pub(crate) notes: Vec<Diagnostic>,
 }
+
+type Assessed<'p> = Result<Outcome<'p>, AssessError>;
 
 /// Facts of small policies stand on the stack.
 const FEW: usize = 12;
@@ -62,7 +66,31 @@ pub(crate) struct Aside {
 impl Policy {
     /// Applies the policy to a subject.
     pub fn assess<'p>(&'p self, subject: &Subject<'p>) -> Result<Outcome<'p>, AssessError> {
-        self.run(|program, slots, built| bind_subject(program, subject, slots, built), |_, outcome| Ok(outcome))
+        // One local, written in place and returned: a copy of the outcome would cost as much as the rules.
+        let mut result = Ok(Outcome::Pending { rule: None });
+        self.assess_into(subject, &mut result);
+        result
+    }
+
+    fn assess_into<'p>(&'p self, subject: &Subject<'p>, result: &mut Assessed<'p>) {
+        let inner: &'p Inner = &self.inner;
+        let (slots, named) = (inner.program.slots.len(), inner.program.named.len());
+        let mut few = [Value::Missing; FEW];
+        let mut many;
+        let places = if slots + named <= FEW {
+            &mut few[..slots + named]
+        } else {
+            many = vec![Value::Missing; slots + named];
+            &mut many[..]
+        };
+        let mut built = Vec::new();
+        let (slot_places, named_places) = places.split_at_mut(slots);
+        if let Err(error) = bind_subject(&inner.program, subject, slot_places, &mut built) {
+            *result = Err(error);
+            return;
+        }
+        let mut frame = Frame::new(&inner.program, slot_places, named_places, built, Silent);
+        inner.decide(&mut frame, result);
     }
 
     /// Applies the policy to the facts of a facts file.
@@ -99,66 +127,75 @@ impl Policy {
             let (slot_places, rest) = places.split_at_mut(slots);
             bind(&inner.program, slot_places, &mut built)?;
             let mut frame = Frame::new(&inner.program, slot_places, &mut rest[..named], built, Silent);
-            let outcome = inner.decide(&mut frame)?;
-            return finish(&mut frame, outcome);
+            let mut result = Ok(Outcome::Pending { rule: None });
+            inner.decide(&mut frame, &mut result);
+            return finish(&mut frame, result?);
         }
         let mut places = vec![Value::Missing; slots + named];
         let (slot_places, rest) = places.split_at_mut(slots);
         bind(&inner.program, slot_places, &mut built)?;
         let mut frame = Frame::new(&inner.program, slot_places, rest, built, Silent);
-        let outcome = inner.decide(&mut frame)?;
-        finish(&mut frame, outcome)
+        let mut result = Ok(Outcome::Pending { rule: None });
+        inner.decide(&mut frame, &mut result);
+        finish(&mut frame, result?)
     }
 }
 
 impl Inner {
-    /// The first rule whose condition is true decides.
+    /// The first rule whose condition is true decides. The result, which is `Pending` before, is written in place.
     #[inline]
-    pub(crate) fn decide<'p, T: Decision<'p>>(
-        &'p self,
-        frame: &mut Frame<'p, '_, T>,
-    ) -> Result<Outcome<'p>, AssessError> {
+    pub(crate) fn decide<'p, T: Decision<'p>>(&'p self, frame: &mut Frame<'p, '_, T>, result: &mut Assessed<'p>) {
         if self.basis == Basis::Undecided {
-            return Ok(Outcome::Pending { rule: None });
+            return;
         }
-        for (place, rule) in self.rules.iter().enumerate() {
-            frame.tracer.trying(place);
-            let matches = match rule.when {
-                None => true,
-                Some(when) => frame.truth(when).map_err(|fault| self.explain_fault(fault))?,
-            };
-            frame.tracer.tried(place, matches);
-            if matches {
-                return self.act(frame, RuleName { rule, place });
+        let decided = self.plan.run(frame, |tracer, rule| tracer.tried(usize::from(rule), false));
+        let place = match decided {
+            Ok(place) => place,
+            Err(fault) => {
+                *result = Err(self.explain_fault(fault));
+                return;
             }
+        };
+        let Some((place, rule)) = place.and_then(|place| Some((place, self.rules.get(place)?))) else {
+            let remedy = "end the policy with an `otherwise` rule";
+            *result = Err(AssessError::new("no-rule", "no rule applies to these facts", remedy));
+            return;
+        };
+        frame.tracer.tried(place, true);
+        if let Err(error) = self.act(frame, RuleName { rule, place }, result) {
+            *result = Err(error);
         }
-        Err(AssessError::new("no-rule", "no rule applies to these facts", "end the policy with an `otherwise` rule"))
     }
 
+    #[inline]
     fn act<'p, T: Decision<'p>>(
         &'p self,
         frame: &mut Frame<'p, '_, T>,
         name: RuleName<'p>,
-    ) -> Result<Outcome<'p>, AssessError> {
+        result: &mut Assessed<'p>,
+    ) -> Result<(), AssessError> {
         match &name.rule.action {
             Action::Award(items) => {
-                let awards = self.award(frame, items)?;
+                *result = Ok(Outcome::Award { awards: Awards::of(&self.program.names.assets), rule: name });
+                let Ok(Outcome::Award { awards, .. }) = result else { return Ok(()) };
+                self.award(frame, items, awards)?;
                 if awards.is_empty() {
-                    return Ok(self.decline(self.nothing_due, name));
+                    *result = Ok(self.decline(self.nothing_due, name));
+                } else if !name.rule.evidence.is_empty() {
+                    let evidence = self.evidence(frame, &name.rule.evidence)?;
+                    if !evidence.is_empty() {
+                        *result = Ok(Outcome::Review { queue: &name.rule.evidence_queue, rule: name, evidence });
+                    }
                 }
-                let evidence = self.evidence(frame, &name.rule.evidence)?;
-                if evidence.is_empty() {
-                    return Ok(Outcome::Award { awards, rule: name });
-                }
-                Ok(Outcome::Review { queue: &name.rule.evidence_queue, rule: name, evidence })
             }
-            Action::Decline(reason) => Ok(self.decline(*reason, name)),
+            Action::Decline(reason) => *result = Ok(self.decline(*reason, name)),
             Action::Review(queue) => {
                 let evidence = self.evidence(frame, &name.rule.evidence)?;
-                Ok(Outcome::Review { queue, rule: name, evidence })
+                *result = Ok(Outcome::Review { queue, rule: name, evidence });
             }
-            Action::Pending => Ok(Outcome::Pending { rule: Some(name) }),
+            Action::Pending => *result = Ok(Outcome::Pending { rule: Some(name) }),
         }
+        Ok(())
     }
 
     fn decline<'p>(&'p self, reason: u16, rule: RuleName<'p>) -> Outcome<'p> {
@@ -167,35 +204,39 @@ impl Inner {
         Outcome::Decline { reason, rule }
     }
 
+    #[inline]
     fn award<'p, T: Decision<'p>>(
         &'p self,
         frame: &mut Frame<'p, '_, T>,
         items: &'p [AwardItem],
-    ) -> Result<Awards<'p>, AssessError> {
-        let mut awards = Awards::of(&self.program.names.assets);
+        awards: &mut Awards<'p>,
+    ) -> Result<(), AssessError> {
         for item in items {
             if let Some(when) = item.when
                 && !frame.truth(when).map_err(|fault| self.explain_fault(fault))?
             {
                 continue;
             }
-            let amount = self.amount(frame, item.amount, item.asset)?;
+            let amount = match item.fixed {
+                Some(amount) => amount,
+                None => self.amount(frame, item.amount, item.asset)?,
+            };
             if amount < Amount::ZERO {
-                return Err(self.award_error(
-                    item.asset,
-                    item.amount,
-                    "award-negative",
-                    format!("an award of {} is below zero", amount.to_decimal(self.scale(item.asset))),
-                    "keep it at zero: max(0, …)",
-                ));
+                return Err(self.negative(item, amount));
             }
             awards.add(item.asset, amount).ok_or_else(|| self.too_large(item.asset, item.amount))?;
         }
         for cap in &self.subject_caps {
-            self.cap(frame, cap, &mut awards)?;
+            self.cap(frame, cap, awards)?;
         }
         awards.drop_zeros();
-        Ok(awards)
+        Ok(())
+    }
+
+    #[cold]
+    fn negative(&self, item: &AwardItem, amount: Amount) -> AssessError {
+        let message = format!("an award of {} is below zero", amount.to_decimal(self.scale(item.asset)));
+        AssessError::new("award-negative", message, "keep it at zero: max(0, …)").at(self.place(item.amount))
     }
 
     fn cap<'p, T: Decision<'p>>(
@@ -256,28 +297,19 @@ impl Inner {
     }
 
     #[cold]
-    fn award_error(&self, _asset: u16, node: NodeId, code: &'static str, message: String, remedy: &str) -> AssessError {
-        AssessError::new(code, message, remedy).at(self.place(node))
-    }
-
-    #[cold]
     fn too_precise(&self, asset: u16, node: NodeId, shown: &str) -> AssessError {
         let scale = self.scale(asset);
         let message = format!("{shown} has more than the {scale} decimal digits of {}", self.asset_name(asset));
         let unit = rust_decimal::Decimal::try_new(1, u32::from(scale)).unwrap_or_default();
-        self.award_error(
-            asset,
-            node,
-            "award-precision",
-            message,
-            &format!("round it by name: round(…, 'half_up', {unit})"),
-        )
+        AssessError::new("award-precision", message, format!("round it by name: round(…, 'half_up', {unit})"))
+            .at(self.place(node))
     }
 
     #[cold]
     fn too_large(&self, asset: u16, node: NodeId) -> AssessError {
         let message = format!("the award of {} is larger than can be held", self.asset_name(asset));
-        self.award_error(asset, node, "award-overflow", message, "cap it: [[cap]] per = \"subject\", at_most = …")
+        AssessError::new("award-overflow", message, "cap it: [[cap]] per = \"subject\", at_most = …")
+            .at(self.place(node))
     }
 
     /// The documents of a rule that apply and are not there.
@@ -415,7 +447,6 @@ impl Inner {
 
 /// Watches a whole assessment, not only its expressions.
 pub(crate) trait Decision<'a>: Tracer<'a> {
-    fn trying(&mut self, _rule: usize) {}
     fn tried(&mut self, _rule: usize, _matches: bool) {}
     fn capped(&mut self, _cap: &'a SubjectCap, _before: Amount, _after: Amount) {}
 }

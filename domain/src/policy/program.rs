@@ -49,6 +49,8 @@ pub(crate) struct Slot {
     pub(crate) reference: Option<String>,
     /// Not below zero and no other bound, the commonest of all.
     pub(crate) not_negative: bool,
+    /// Only whole numbers.
+    pub(crate) is_integer: bool,
     pub(crate) declared: bool,
     pub(crate) used: bool,
     pub(crate) span: Span,
@@ -152,6 +154,11 @@ pub(crate) struct Program {
 impl Program {
     pub(crate) fn node(&self, id: NodeId) -> Node {
         self.nodes[id.0 as usize]
+    }
+
+    #[inline]
+    pub(crate) fn node_ref(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0 as usize]
     }
 
     pub(crate) fn span(&self, id: NodeId) -> Span {

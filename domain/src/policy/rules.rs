@@ -100,6 +100,8 @@ pub(crate) enum Action {
 pub(crate) struct AwardItem {
     pub(crate) asset: u16,
     pub(crate) amount: NodeId,
+    /// The amount, when it is written.
+    pub(crate) fixed: Option<Amount>,
     pub(crate) when: Option<NodeId>,
     pub(crate) reference: Option<String>,
 }

@@ -157,7 +157,8 @@ impl Policy {
         let recorder = Recorder { steps: Vec::with_capacity(USUAL_STEPS), left_out: 0, read: 0 };
         let mut named = vec![Value::Missing; program.named.len()];
         let mut frame = Frame::new(program, &slots, &mut named, lists, recorder);
-        let outcome = self.inner.decide(&mut frame);
+        let mut outcome = Ok(Outcome::Pending { rule: None });
+        self.inner.decide(&mut frame, &mut outcome);
         let Recorder { steps, left_out, read } = frame.tracer;
         let lists = frame.lists;
         Trace { policy: self, outcome, steps, left_out, slots, lists, read, defaulted }

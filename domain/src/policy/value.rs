@@ -78,10 +78,34 @@ impl Value<'_> {
     pub(crate) fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Value::Bool(a), Value::Bool(b)) => a == b,
-            (Value::Text(a), Value::Text(b)) => a == b,
+            (Value::Text(a), Value::Text(b)) => same_text(a, b),
             (Value::Window(a), Value::Window(b)) => a == b,
             _ => self.order(other) == Some(Ordering::Equal),
         }
+    }
+}
+
+/// Whether two texts are the same. Codes are short, and for short ones a call of `memcmp` costs more than the comparison.
+#[inline]
+pub(crate) fn same_text(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    match (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) if a.len() <= 16 => {
+            u64::from_ne_bytes(*a_first) == u64::from_ne_bytes(*b_first)
+                && u64::from_ne_bytes(*a_last) == u64::from_ne_bytes(*b_last)
+        }
+        (None, ..) => match (a.first_chunk::<4>(), b.first_chunk::<4>(), a.last_chunk::<4>(), b.last_chunk::<4>()) {
+            (Some(a_first), Some(b_first), Some(a_last), Some(b_last)) => {
+                u32::from_ne_bytes(*a_first) == u32::from_ne_bytes(*b_first)
+                    && u32::from_ne_bytes(*a_last) == u32::from_ne_bytes(*b_last)
+            }
+            // At most three bytes.
+            _ => a.iter().zip(b).all(|(x, y)| x == y),
+        },
+        _ => a == b,
     }
 }
 
@@ -178,6 +202,21 @@ pub(crate) fn parse_duration(text: &str) -> Option<TimeDelta> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_the_same_when_all_their_bytes_are() {
+        let word = "abcdefghijklmnopqrstuvwxyz";
+        for length in 0..=word.len() {
+            let text = &word[..length];
+            assert!(same_text(text, &text.to_owned()));
+            assert!(!same_text(text, &word[..word.len() - length]) || length * 2 == word.len());
+            for at in 0..length {
+                let mut other = text.to_owned().into_bytes();
+                other[at] = b'-';
+                assert!(!same_text(text, std::str::from_utf8(&other).unwrap()), "{length} {at}");
+            }
+        }
+    }
 
     #[test]
     fn durations_read_and_show_the_same() {
