@@ -131,15 +131,12 @@ fn drivers_get_the_published_points_and_any_other_fee_is_set_aside() {
         );
         let aside = set_aside(redress);
         assert_eq!(report["tally"]["exceptions"], 3, "{report}\n{aside}");
-        let lines: Vec<&str> = aside.lines().collect();
-        assert_eq!(lines[0], "odd-above: holding/p3: review: mobility-fee");
-        assert_eq!(lines[1], "odd-below: holding/p4: review: mobility-fee");
-        assert!(lines[2].starts_with("unknown-fee: holding/p5: ") && lines[2].contains("holding.fee"), "{aside}");
+        let expected = ["odd-above: holding/p3", "odd-below: holding/p4", "unknown-fee: holding/p5"];
+        assert_eq!(aside, expected.map(|subject| format!("{subject}: review: mobility-fee")).join("\n"));
     });
 }
 
 #[test]
-#[ignore = "bug 1 of /work/bugs.md: facts are bound before a rule reads them"]
 fn records_without_facts_that_no_rule_reads_are_no_error() {
     Redress::test(|redress| {
         redress.with_incident().with_staff().with_policies(&["melon", "mobility-pro"]);
