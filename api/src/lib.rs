@@ -32,7 +32,7 @@ pub fn main() -> ExitCode {
     telemetry::start(&cli);
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !panic.payload_as_str().is_some_and(|message| message.starts_with(NOBODY_READS)) {
+        if !nobody_reads(panic.payload()) {
             usual(panic);
         }
     }));
@@ -43,9 +43,11 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
         // What was asked for is done; only the rest of its report found no reader.
-        Err(panic) if panic.downcast_ref::<String>().is_some_and(|message| message.starts_with(NOBODY_READS)) => {
-            ExitCode::SUCCESS
-        }
+        Err(panic) if nobody_reads(panic.as_ref()) => ExitCode::SUCCESS,
         Err(panic) => resume_unwind(panic),
     }
+}
+
+fn nobody_reads(panic: &(dyn std::any::Any + Send)) -> bool {
+    panic.downcast_ref::<String>().is_some_and(|message| message.starts_with(NOBODY_READS))
 }
