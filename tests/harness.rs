@@ -1,10 +1,8 @@
 //! One PostgreSQL for the whole run, a database of its own for every test, and the same questions at every test's end.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -12,6 +10,8 @@ use diesel::sql_types::{BigInt, Text};
 use redress_store::embedded::{Embedded, Options, Role};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+pub use crate::server::Server;
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_redress");
@@ -223,9 +223,9 @@ impl Redress {
         PgConnection::establish(&self.url).unwrap()
     }
 
-    /// Where the owner connects.
-    pub fn url(&self) -> &str {
-        &self.url
+    /// The same to another database of the server.
+    pub fn owner_of(&self, database: &str) -> PgConnection {
+        PgConnection::establish(&self.server.url_for(Role::Owner, database)).unwrap()
     }
 
     /// The single number that a query answers with.
@@ -424,157 +424,6 @@ impl Ran {
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
-    }
-}
-
-/// A running server; killed when it is dropped, unless it was stopped.
-pub struct Server {
-    pub url: String,
-    child: Child,
-    agent: ureq::Agent,
-    said: Arc<Mutex<String>>,
-    reader: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Server {
-    pub fn start(mut command: Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let said = Arc::new(Mutex::new(String::new()));
-        let url = loop {
-            let Some(line) = lines.next().transpose().unwrap() else {
-                panic!("the server ended before it served: {}", said.lock().unwrap());
-            };
-            if let Some(at) = line.find("http://").filter(|_| line.contains("serving")) {
-                break line[at..].split_whitespace().next().unwrap().to_owned();
-            }
-            said.lock().unwrap().push_str(&(line + "\n"));
-        };
-        // The pipe must be read on, or a talkative server would stand still.
-        let log = Arc::clone(&said);
-        let reader = std::thread::spawn(move || {
-            lines.map_while(Result::ok).for_each(|line| log.lock().unwrap().push_str(&(line + "\n")));
-        });
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        Self { url, child, agent, said, reader: Some(reader) }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// What it has logged so far.
-    pub fn log(&self) -> String {
-        self.said.lock().unwrap().clone()
-    }
-
-    /// Whether it still runs.
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-
-    /// Kills it with -9 and returns what it logged.
-    pub fn kill(mut self) -> String {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        self.reader.take().unwrap().join().unwrap();
-        self.log()
-    }
-
-    /// Asks it to stop, without waiting.
-    pub fn ask_to_stop(&self) {
-        signal(self.child.id(), rustix::process::Signal::TERM);
-    }
-
-    /// Asks it to stop and waits; returns the exit code.
-    pub fn stop(mut self) -> Option<i32> {
-        self.ask_to_stop();
-        self.child.wait().unwrap().code()
-    }
-
-    /// Sends a request, which the server may die of.
-    pub fn try_claim(&self, key: &str, claim: &Value) -> Option<Answer> {
-        let request = self.agent.post(format!("{}/v1/claims", self.url));
-        let request = request.header("content-type", "application/json").header("idempotency-key", key);
-        Answer::try_of(request.send(claim.to_string()).ok()?)
-    }
-
-    pub fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request = self.agent.get(format!("{}{path}", self.url));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        Answer::of(request.call().unwrap())
-    }
-
-    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
-        let mut request = self.agent.post(format!("{}{path}", self.url));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        Answer::of(request.send(body.as_ref()).unwrap())
-    }
-
-    /// Sends any method without a body.
-    pub fn call(&self, method: &str, path: &str) -> Answer {
-        let request =
-            ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url)).body(()).unwrap();
-        Answer::of(self.agent.run(request).unwrap())
-    }
-
-    /// Files a claim under a key.
-    pub fn claim(&self, key: &str, claim: &Value) -> Answer {
-        let headers = [("content-type", "application/json"), ("idempotency-key", key)];
-        self.post("/v1/claims", &headers, claim.to_string())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// An answer over HTTP.
-pub struct Answer {
-    pub status: u16,
-    pub headers: ureq::http::HeaderMap,
-    pub body: Vec<u8>,
-}
-
-impl Answer {
-    fn of(response: ureq::http::Response<ureq::Body>) -> Self {
-        Self::try_of(response).unwrap()
-    }
-
-    fn try_of(mut response: ureq::http::Response<ureq::Body>) -> Option<Self> {
-        let body = response.body_mut().with_config().limit(100 << 20).read_to_vec().ok()?;
-        Some(Self { status: response.status().as_u16(), headers: response.headers().clone(), body })
-    }
-
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-
-    pub fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
-    }
-
-    /// It must be a problem (RFC 9457) with this status and code.
-    #[track_caller]
-    pub fn is_problem(&self, status: u16, code: &str) -> Value {
-        assert_eq!(self.status, status, "{}", self.text());
-        assert_eq!(self.header("content-type"), "application/problem+json");
-        let problem = self.json();
-        assert_eq!(problem["code"], code, "{problem}");
-        assert_eq!(problem["status"], status);
-        problem
     }
 }
 

@@ -131,15 +131,12 @@ fn drivers_get_the_published_points_and_any_other_fee_is_set_aside() {
         );
         let aside = set_aside(redress);
         assert_eq!(report["tally"]["exceptions"], 3, "{report}\n{aside}");
-        let lines: Vec<&str> = aside.lines().collect();
-        assert_eq!(lines[0], "odd-above: holding/p3: review: mobility-fee");
-        assert_eq!(lines[1], "odd-below: holding/p4: review: mobility-fee");
-        assert!(lines[2].starts_with("unknown-fee: holding/p5: ") && lines[2].contains("holding.fee"), "{aside}");
+        let expected = ["odd-above: holding/p3", "odd-below: holding/p4", "unknown-fee: holding/p5"];
+        assert_eq!(aside, expected.map(|subject| format!("{subject}: review: mobility-fee")).join("\n"));
     });
 }
 
 #[test]
-#[ignore = "bug 1 of /work/bugs.md: facts are bound before a rule reads them"]
 fn records_without_facts_that_no_rule_reads_are_no_error() {
     Redress::test(|redress| {
         redress.with_incident().with_staff().with_policies(&["melon", "mobility-pro"]);
@@ -393,7 +390,9 @@ fn one_customer_with_very_many_claims_does_not_stop_the_job() {
              INSERT INTO holding SELECT incident_id, 'm-1', service_id, 'acc-' || n, 'account', '', NULL, NULL, '{}', roster_id
                  FROM holding, generate_series(1, 20000) AS n WHERE customer_id = 'm-1' AND reference LIKE 'account-%'",
         );
-        assert_eq!(redress.issue()["issued"], 8_002);
+        // The same loss is paid once, however often it is reported; the rest is seen by people.
+        let report = redress.issue();
+        assert_eq!((report["issued"].as_u64(), report["tally"]["exceptions"].as_u64()), (Some(2), Some(8_000)));
         // The same with very many that are set aside.
         redress.with_policies(&["mobility-pro"]);
         redress.sql(
@@ -402,7 +401,7 @@ fn one_customer_with_very_many_claims_does_not_stop_the_job() {
                  FROM holding, generate_series(1, 20000) AS n WHERE customer_id = 'm-2'",
         );
         let report = redress.issue();
-        assert_eq!(report["tally"]["exceptions"], 20_000);
+        assert_eq!(report["tally"]["exceptions"], 28_000, "the claims are still there to be seen");
         // Mails to claimants of made-up rows cannot be written; a person sees them.
         redress.sql("DELETE FROM notice WHERE claim_id NOT IN (SELECT claim_id FROM personal)");
     });

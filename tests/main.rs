@@ -15,4 +15,5 @@ mod mail;
 mod rosters;
 mod routes;
 mod secrets;
+mod server;
 mod stacking;

@@ -17,20 +17,37 @@ pub mod telemetry;
 pub mod use_cases;
 pub mod workers;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
+
+/// How the panic of `println!` begins when nobody reads stdout any more, as behind `head`.
+const NOBODY_READS: &str = "failed printing to stdout: Broken pipe";
 
 /// The program: reads the command line, does what it says, and chooses the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     telemetry::start(&cli);
-    match commands::run(cli) {
-        Ok(code) => code,
-        Err(error) => {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !nobody_reads(panic.payload()) {
+            usual(panic);
+        }
+    }));
+    match catch_unwind(AssertUnwindSafe(|| commands::run(cli))) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
             eprintln!("redress: {error}");
             ExitCode::FAILURE
         }
+        // What was asked for is done; only the rest of its report found no reader.
+        Err(panic) if nobody_reads(panic.as_ref()) => ExitCode::SUCCESS,
+        Err(panic) => resume_unwind(panic),
     }
+}
+
+fn nobody_reads(panic: &(dyn std::any::Any + Send)) -> bool {
+    panic.downcast_ref::<String>().is_some_and(|message| message.starts_with(NOBODY_READS))
 }

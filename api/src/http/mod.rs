@@ -33,25 +33,22 @@ const MAX_CONNECTIONS: usize = 10_000;
 
 /// All routes.
 fn routes(config: &mut web::ServiceConfig) {
+    let resource = |path: &str| web::resource(path).default_service(web::to(method_not_allowed));
     config
-        .route("/", web::get().to(docs::home))
-        .route("/livez", web::get().to(operations::livez))
-        .route("/readyz", web::get().to(operations::readyz))
-        .route("/metrics", web::get().to(operations::metrics))
-        .route("/openapi.yaml", web::get().to(docs::openapi))
-        .route("/docs", web::get().to(docs::redirect))
-        .route("/docs/problems", web::get().to(docs::problems))
-        .route("/docs/{file:.*}", web::get().to(docs::swagger))
-        .route("/dev/mail", web::get().to(mailbox::list))
+        .service(resource("/").get(docs::home))
+        .service(resource("/livez").get(operations::livez))
+        .service(resource("/readyz").get(operations::readyz))
+        .service(resource("/metrics").get(operations::metrics))
+        .service(resource("/openapi.yaml").get(docs::openapi))
+        .service(resource("/docs").get(docs::redirect))
+        .service(resource("/docs/problems").get(docs::problems))
+        .service(resource("/docs/{file:.*}").get(docs::swagger))
+        .service(resource("/dev/mail").get(mailbox::list))
         .service(
             web::scope("/v1")
-                .service(web::resource("/claims").post(claims::file).default_service(web::to(method_not_allowed)))
-                .service(web::resource("/claims/{id}").get(claims::show).default_service(web::to(method_not_allowed)))
-                .service(
-                    web::resource("/audit/proof/{claim}")
-                        .get(audit::proof)
-                        .default_service(web::to(method_not_allowed)),
-                ),
+                .service(resource("/claims").post(claims::file))
+                .service(resource("/claims/{id}").get(claims::show))
+                .service(resource("/audit/proof/{claim}").get(audit::proof)),
         )
         .default_service(web::to(not_found));
 }

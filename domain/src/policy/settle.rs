@@ -383,11 +383,24 @@ fn cap_group<'a>(work: &mut [Work<'a>], group: &[usize], policy: &'a Policy, cap
         }
         return;
     }
-    // The earlier by name keep theirs; what is beyond the cap is cut from the later ones.
-    for (at, due) in places {
+    // What was credited is never taken back, so it uses the cap up first, also where nothing is awarded any more; what
+    // stacking counts as given to another's winner is counted there. Then the earlier by name keep theirs, and what is
+    // beyond the cap is cut from the later ones.
+    let without = |room: Amount, used: Amount| room.checked_sub(used).unwrap_or_default().max(Amount::ZERO);
+    let mut room = if allowed > Amount::ZERO { cap.at_most } else { Some(Amount::ZERO) };
+    for at in group {
+        let is_stacked = |due: &Due<'_>| due.changes.iter().any(|change| matches!(change, Change::Stacking { .. }));
+        let past = work[*at].due.iter().filter(|due| due.asset == asset && due.entitled == Amount::ZERO);
+        for due in past.filter(|due| !is_stacked(due)) {
+            room = room.map(|room| without(room, due.given));
+        }
+    }
+    let (given, fresh): (Vec<_>, Vec<_>) =
+        places.into_iter().partition(|(at, due)| work[*at].due[*due].given > Amount::ZERO);
+    for (at, due) in given.into_iter().chain(fresh) {
         let due = &mut work[at].due[due];
-        let kept = due.entitled.min(allowed);
-        allowed = allowed.checked_sub(kept).unwrap_or_default();
+        let kept = room.map_or(due.entitled, |room| due.entitled.min(room));
+        room = room.map(|room| without(room, kept.max(due.given)));
         if kept != due.entitled {
             due.entitled = kept;
             due.changes.push(change);
