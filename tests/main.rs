@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod audit;
 mod claims;
 mod commands;
 mod demo;
@@ -9,6 +10,7 @@ mod documents;
 mod faults;
 mod harness;
 mod issuing;
+mod ledger;
 mod mail;
 mod rosters;
 mod routes;

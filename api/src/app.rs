@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::SubsecRound;
 use redress_store::embedded::{Embedded, Options, Role};
 use redress_store::{Connection, Store, connection, migrations};
 
@@ -131,12 +132,15 @@ impl Actor {
     #[must_use]
     pub fn entry(&self, action: &str, object: String, detail: serde_json::Value) -> redress_store::audit::AuditEntry {
         redress_store::audit::AuditEntry {
-            at: chrono::Utc::now(),
+            // What the database keeps of it, so that a hash of it is the same when it is read again.
+            at: chrono::Utc::now().trunc_subsecs(6),
             actor: self.name.clone(),
             origin: self.origin.clone(),
             action: action.to_owned(),
             object,
             detail,
+            before: None,
+            after: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Decides what an operator owes after an outage, and pays it exactly once.
@@ -86,11 +86,21 @@ pub enum Command {
     Issue(IssueArgs),
     /// Send the notices that wait, once
     Notify,
+    /// Credits: what was issued, and what became of it
+    #[command(subcommand)]
+    Credit(CreditCommand),
     /// The ledger
     #[command(subcommand)]
     Ledger(LedgerCommand),
-    /// Read the books again and say where they fail
-    Verify,
+    /// Read the books and the log again, and name the row where they fail
+    Verify {
+        /// A signed head that was kept elsewhere: finds a log that was truncated or wholly rewritten
+        #[arg(long, value_name = "FILE")]
+        head: Option<PathBuf>,
+    },
+    /// The log of all commands and credits
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Figures
     #[command(subcommand)]
     Report(ReportCommand),
@@ -272,18 +282,101 @@ pub enum BudgetCommand {
     Authorise(BudgetArgs),
     /// Approve what somebody else authorised
     Approve(BudgetArgs),
+    /// Reject what somebody authorised; it can never be approved then
+    Reject(BudgetArgs),
+}
+
+/// `credit …`
+#[derive(Debug, Subcommand)]
+pub enum CreditCommand {
+    /// List the credits of a customer and what happened to each
+    List {
+        /// The customer
+        #[arg(long, value_name = "ID")]
+        customer: String,
+    },
+    /// Record what services acknowledged as granted; a row given twice counts once
+    Deliver {
+        /// CSV or NDJSON with customer, credit and, if they differ from all of it at once today, amount, attempt, date
+        file: PathBuf,
+        /// Who records it
+        #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
+        by: Option<String>,
+    },
+    /// Record credits whose term ran out unused; a row given twice counts once
+    Expire {
+        /// As for deliver
+        file: PathBuf,
+        /// Who records it
+        #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
+        by: String,
+    },
+    /// Move credits back into their budget, or a delivery, expiry or write-off back to what is owed; all or none
+    Reverse(CorrectionArgs),
+    /// Write off credits that cannot be delivered: they stand in suspense until that is reversed; all or none
+    WriteOff(CorrectionArgs),
+}
+
+/// Flags of `credit reverse` and `credit write-off`.
+#[derive(Debug, Clone, Args)]
+pub struct CorrectionArgs {
+    /// Transfers, as credit list shows them
+    #[arg(required = true, value_name = "ID")]
+    pub ids: Vec<String>,
+    /// Why, as a code such as credited-in-error
+    #[arg(long, value_name = "CODE")]
+    pub reason: String,
+    /// Only so much of it, in the asset's unit
+    #[arg(long, value_name = "N")]
+    pub amount: Option<String>,
+    /// From when it counts for people (YYYY-MM-DD, default today); past balances stay what they were
+    #[arg(long, value_name = "DATE")]
+    pub date: Option<NaiveDate>,
+    /// Whose they are; without, the whole ledger is searched
+    #[arg(long, value_name = "ID")]
+    pub customer: Option<String>,
+    /// Who does it
+    #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
+    pub by: String,
 }
 
 /// `ledger …`
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
-    /// Balances of an account, or of all whose name begins so
+    /// Balances of an account or a group of accounts, and the group's totals
     Balance {
-        /// The account or the beginning of its name, such as owed/ or provision/kakao-2022-10-15/melon
+        /// The account or the group it stands in, such as owed or provision/kakao-2022-10-15/melon; '' is all
         account: String,
-        /// As it stood at this time (RFC 3339)
+        /// As it stood at this time (RFC 3339); the answer never changes later
         #[arg(long, value_name = "TIME")]
         at: Option<DateTime<Utc>>,
+    },
+    /// Write every transfer to stdout, by customer: CSV, or NDJSON with --ndjson or --format json
+    Export {
+        /// One JSON object a line
+        #[arg(long)]
+        ndjson: bool,
+        /// Only what was recorded until this time (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        at: Option<DateTime<Utc>>,
+    },
+}
+
+/// `audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Write the newest signed head, to keep where those who run the database cannot change it
+    ExportHead {
+        /// Where to; stdout when not given
+        file: Option<PathBuf>,
+    },
+    /// Check a claimant's proof; needs neither database nor data folder
+    CheckProof {
+        /// The proof, as GET /v1/audit/proof/{claim} gave it
+        file: PathBuf,
+        /// The operator's public key, 64 hex digits: a proof signed by any other does not hold
+        #[arg(long, value_name = "HEX")]
+        key: Option<String>,
     },
 }
 
@@ -295,6 +388,15 @@ pub enum ReportCommand {
         /// Only this incident
         #[arg(long, value_name = "NAME")]
         incident: Option<String>,
+    },
+    /// What is still owed, delivered, expired and written off: face value, cost and breakage apart
+    Liability {
+        /// Only this incident
+        #[arg(long, value_name = "NAME")]
+        incident: Option<String>,
+        /// As it stood at this time (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        at: Option<DateTime<Utc>>,
     },
 }
 

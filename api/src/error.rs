@@ -2,6 +2,8 @@
 
 use redress_store::StoreError;
 
+use crate::use_cases::credits::ItemRefusal;
+
 /// What went wrong, in a sentence for the person who asked.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
@@ -11,6 +13,14 @@ pub enum AppError {
     /// Something was refused: a rule, a constraint, a second signature that is missing.
     #[error("{0}")]
     Refused(String),
+    /// Items of a batch that is done whole or not at all: nothing was done.
+    #[error("{}", shown(*.of, .refused))]
+    Items {
+        /// How many items the batch had.
+        of: usize,
+        /// Those that are refused.
+        refused: Vec<ItemRefusal>,
+    },
     /// The database or what lies in it.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -36,4 +46,21 @@ impl AppError {
         let what = what.to_string();
         move |source| Self::Io { what, source }
     }
+}
+
+/// The most refused items that a message lists.
+const MAX_SHOWN: usize = 20;
+
+fn shown(of: usize, refused: &[ItemRefusal]) -> String {
+    let told = |item: &ItemRefusal| format!("{}: {} ({})", item.id, item.detail, item.code);
+    if let ([item], 1) = (refused, of) {
+        return told(item);
+    }
+    let mut lines = vec!["nothing was moved, since these are refused:".to_owned()];
+    lines.extend(refused.iter().take(MAX_SHOWN).map(|item| format!("  item {}, {}", item.index, told(item))));
+    let more = refused.len().saturating_sub(MAX_SHOWN);
+    if more > 0 {
+        lines.push(format!("  and {more} more"));
+    }
+    lines.join("\n")
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac};
+use redress_domain::log::Signer;
 use sha2::{Digest, Sha256};
 
 use crate::error::{AppError, AppResult};
@@ -20,49 +21,38 @@ const SEAL_VERSION: u8 = 1;
 /// The variable that holds the master key; with `_FILE`, the file that does.
 pub const MASTER_KEY: &str = "REDRESS_MASTER_KEY";
 const MASTER_KEY_FILE: &str = "master.key";
+/// The variable that holds the key that signs the log's heads; with `_FILE`, the file that does.
+pub const SIGNING_KEY: &str = "REDRESS_SIGNING_KEY";
+const SIGNING_KEY_FILE: &str = "signing.key";
 
-/// The keys, all derived from one master key.
+/// The keys: what is sealed and the claimants' tokens by one master key, the log's heads by a key of their own, since
+/// that one outlives the data it signs.
 #[derive(Clone)]
 pub struct Secrets {
     sealing: [u8; KEY_LENGTH],
     tokens: [u8; KEY_LENGTH],
+    signer: Signer,
 }
 
 impl Secrets {
-    /// Reads the master key from the environment or the data folder; outside production it is made when missing.
+    /// Reads the keys from the environment or the data folder; outside production they are made when missing.
     pub fn load(settings: &Settings) -> AppResult<Self> {
-        let path = settings.data_dir.join("secrets").join(MASTER_KEY_FILE);
-        let text = match secret_variable(MASTER_KEY)? {
-            Some(text) => text,
-            None if path.exists() => read_key_file(&path)?,
-            None if settings.production => {
-                return Err(AppError::Refused(format!(
-                    "in production the master key is never made up: set {MASTER_KEY} or {MASTER_KEY}_FILE to 64 hex \
-                     digits (openssl rand -hex 32)"
-                )));
-            }
-            None => make_key_file(&path)?,
-        };
-        Self::from_hex(text.trim())
+        let master = key_text(settings, "master", MASTER_KEY, MASTER_KEY_FILE)?;
+        let signing = key_text(settings, "signing", SIGNING_KEY, SIGNING_KEY_FILE)?;
+        Self::from_hex(master.trim(), signing.trim())
     }
 
-    /// The keys that follow from a master key of 64 hex digits.
-    pub fn from_hex(text: &str) -> AppResult<Self> {
-        let weak = |why: &str| {
-            AppError::Refused(format!("the master key {why}: it must be 64 random hex digits (openssl rand -hex 32)"))
-        };
-        let master = hex::decode(text).map_err(|_| weak("is not hex"))?;
-        if master.len() != KEY_LENGTH {
-            return Err(weak("has the wrong length"));
-        }
-        let mut distinct = master.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        // 32 random bytes have fewer than 16 distinct values about once in 10^11 draws.
-        if distinct.len() < KEY_LENGTH / 2 {
-            return Err(weak("is weak"));
-        }
-        Ok(Self { sealing: derive(&master, b"sealing"), tokens: derive(&master, b"claimant tokens") })
+    /// The keys of two texts of 64 hex digits.
+    pub fn from_hex(master: &str, signing: &str) -> AppResult<Self> {
+        let master = parse_key("master", master)?;
+        let signer = Signer::new(&parse_key("signing", signing)?);
+        Ok(Self { sealing: derive(&master, b"sealing"), tokens: derive(&master, b"claimant tokens"), signer })
+    }
+
+    /// What signs the log's heads.
+    #[must_use]
+    pub fn signer(&self) -> &Signer {
+        &self.signer
     }
 
     /// Encrypts; `context` says whose it is and must be given again to open it.
@@ -130,6 +120,35 @@ fn derive(master: &[u8], purpose: &[u8]) -> [u8; KEY_LENGTH] {
     hash.finalize().into()
 }
 
+/// The text of a key: from its variable, else from its file, which is made when missing, but never in production.
+fn key_text(settings: &Settings, name: &str, variable: &str, file: &str) -> AppResult<String> {
+    let path = settings.data_dir.join("secrets").join(file);
+    match secret_variable(variable)? {
+        Some(text) => Ok(text),
+        None if path.exists() => read_key_file(&path),
+        None if settings.production => Err(AppError::Refused(format!(
+            "in production the {name} key is never made up: set {variable} or {variable}_FILE to 64 hex digits \
+             (openssl rand -hex 32)"
+        ))),
+        None => make_key_file(&path),
+    }
+}
+
+fn parse_key(name: &str, text: &str) -> AppResult<[u8; KEY_LENGTH]> {
+    let weak = |why: &str| {
+        AppError::Refused(format!("the {name} key {why}: it must be 64 random hex digits (openssl rand -hex 32)"))
+    };
+    let bytes = hex::decode(text).map_err(|_| weak("is not hex"))?;
+    let key: [u8; KEY_LENGTH] = bytes.try_into().map_err(|_| weak("has the wrong length"))?;
+    let mut distinct = key;
+    distinct.sort_unstable();
+    // 32 random bytes have fewer than 16 distinct values about once in 10^11 draws.
+    if distinct.chunk_by(|a, b| a == b).count() < KEY_LENGTH / 2 {
+        return Err(weak("is weak"));
+    }
+    Ok(key)
+}
+
 fn read_key_file(path: &Path) -> AppResult<String> {
     let reading = || format!("reading {}", path.display());
     let mode = std::fs::metadata(path).map_err(AppError::io(reading()))?.permissions().mode();
@@ -178,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_in_its_own_context_only() {
-        let secrets = Secrets::from_hex(KEY).unwrap();
+        let secrets = Secrets::from_hex(KEY, KEY).unwrap();
         let sealed = secrets.seal(b"010-1234-5678", "customer a").unwrap();
         assert_eq!(secrets.open(&sealed, "customer a").unwrap(), b"010-1234-5678");
         assert!(secrets.open(&sealed, "customer b").is_err());
@@ -193,7 +212,8 @@ mod tests {
     #[test]
     fn a_weak_key_is_refused() {
         for weak in ["", "abc", &"00".repeat(32), &"ab".repeat(31), "secret"] {
-            assert!(Secrets::from_hex(weak).is_err(), "{weak}");
+            assert!(Secrets::from_hex(weak, KEY).is_err(), "{weak}");
+            assert!(Secrets::from_hex(KEY, weak).is_err(), "{weak}");
         }
     }
 }

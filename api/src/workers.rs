@@ -4,13 +4,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use redress_store::log::seal::Reach;
+
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
-use crate::use_cases::notices;
+use crate::use_cases::{audit, notices};
 
 /// How often the outbox is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often the log is sealed: each pass that finds something signs a head.
+const PAUSE_OF_SEALER: Duration = Duration::from_secs(5);
 /// The pause after a pass that failed: the database is away.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
 
@@ -28,11 +32,24 @@ impl Workers {
         let mut workers = Self::default();
         let sender = app.clone();
         workers.add("notices", move |stopped| send_notices(&sender, &mailer, stopped))?;
+        workers.add_sealer(app)?;
         if app.database().embedded().is_some() {
             let keeper = app.clone();
             workers.add("database", move |stopped| keep_database(&keeper, stopped))?;
         }
         Ok(workers)
+    }
+
+    /// Starts only what seals the log, for a long command.
+    pub fn sealing(app: &App) -> AppResult<Self> {
+        let mut workers = Self::default();
+        workers.add_sealer(app)?;
+        Ok(workers)
+    }
+
+    fn add_sealer(&mut self, app: &App) -> AppResult<()> {
+        let app = app.clone();
+        self.add("sealer", move |stopped| seal_log(&app, stopped))
     }
 
     fn add(&mut self, name: &str, work: impl FnOnce(&Receiver<()>) + Send + 'static) -> AppResult<()> {
@@ -68,6 +85,25 @@ fn send_notices(app: &App, mailer: &Mailer, stopped: &Receiver<()>) {
             }
         };
     }
+}
+
+/// Gives what was committed its place in the log. The first pass looks at everything: an earlier process may have died
+/// between a commit and its seal.
+fn seal_log(app: &App, stopped: &Receiver<()>) {
+    let (mut reach, mut pause) = (Reach::All, PAUSE);
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        pause = match audit::seal(app, reach) {
+            Ok(_) => {
+                reach = Reach::Recent;
+                PAUSE_OF_SEALER
+            }
+            Err(error) => {
+                tracing::error!(%error, "the log is not sealed");
+                PAUSE_AFTER_ERROR
+            }
+        };
+    }
+    audit::seal_after(app);
 }
 
 /// Starts the private database again when it has ended: nobody else would.

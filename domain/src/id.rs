@@ -123,6 +123,11 @@ text_id!(
     HoldingRef, "holding", check_opaque
 );
 
+text_id!(
+    /// Why somebody corrected the ledger, such as `credited-in-error`: a code, never a story about a person.
+    ReasonCode, "reason", check_slug
+);
+
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

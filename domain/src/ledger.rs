@@ -1,5 +1,21 @@
 //! The ledger's rules: one row moves one amount from one account to another, and a credit's id follows from
 //! what it is for, so that every retry, re-run, restart and second worker meets the same id.
+//!
+//! The chart of accounts, each in one asset; a balance is what an account received less what it gave, so that the
+//! balances of an asset sum to zero:
+//!
+//! | Account | Holds |
+//! |---|---|
+//! | `expense/{incident}/{service}/{asset}` | below zero: what budgets recognised as expense |
+//! | `provision/{incident}/{service}/{asset}` | the budget: approved and not issued |
+//! | `owed/{asset}` | owed to customers; a customer's own account is this one together with the transfer's customer |
+//! | `delivered/{service}/{asset}` | granted by the service, as it acknowledged |
+//! | `breakage/{service}/{asset}` | expired unused |
+//! | `suspense/{service}/{asset}` | written off as undeliverable: still to be settled by a person |
+//!
+//! Expense **by policy** is told without a second row a credit: a transfer carries the policy version it follows from,
+//! so `expense-by-policy/{incident}/{policy}/{asset}` is a view of the same rows (what the policy took out of
+//! provisions, less what was reversed into them). It restates a part of `expense/…` and is never added to it.
 
 use sha2::{Digest, Sha256};
 use uuid::Builder;
@@ -15,6 +31,14 @@ pub enum TransferCode {
     Authorise = 1,
     /// Credits a customer: provision to owed.
     Issue = 2,
+    /// The service acknowledged that it granted a credit: owed to delivered.
+    Deliver = 3,
+    /// A credit's term ran out unused: owed to breakage.
+    Expire = 4,
+    /// Moves its original back, whole or in part, between the same two accounts.
+    Reverse = 5,
+    /// A credit cannot be delivered: owed to suspense.
+    WriteOff = 6,
 }
 
 impl TransferCode {
@@ -30,13 +54,19 @@ impl TransferCode {
         match self {
             Self::Authorise => "authorise",
             Self::Issue => "issue",
+            Self::Deliver => "deliver",
+            Self::Expire => "expire",
+            Self::Reverse => "reverse",
+            Self::WriteOff => "write-off",
         }
     }
 
     /// The code of a stored number.
     #[must_use]
     pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Authorise, Self::Issue].into_iter().find(|code| code.number() == number)
+        [Self::Authorise, Self::Issue, Self::Deliver, Self::Expire, Self::Reverse, Self::WriteOff]
+            .into_iter()
+            .find(|code| code.number() == number)
     }
 }
 
@@ -57,6 +87,27 @@ pub fn provision_account(incident: &IncidentId, service: &ServiceId, asset: &Ass
 pub fn owed_account(asset: &AssetCode) -> String {
     format!("owed/{asset}")
 }
+
+/// The name of the account of what a service granted.
+#[must_use]
+pub fn delivered_account(service: &ServiceId, asset: &AssetCode) -> String {
+    format!("delivered/{service}/{asset}")
+}
+
+/// The name of the account of what expired unused.
+#[must_use]
+pub fn breakage_account(service: &ServiceId, asset: &AssetCode) -> String {
+    format!("breakage/{service}/{asset}")
+}
+
+/// The name of the account of what could not be delivered.
+#[must_use]
+pub fn suspense_account(service: &ServiceId, asset: &AssetCode) -> String {
+    format!("suspense/{service}/{asset}")
+}
+
+/// The name of the group of views that tell expense by policy.
+pub const EXPENSE_BY_POLICY: &str = "expense-by-policy";
 
 /// The id of the credit that raises what a subject has under a policy from `before` to more.
 ///
@@ -79,6 +130,11 @@ pub fn credit_id(
         hash.update(part.as_bytes());
     }
     hash.update(before.minor().to_be_bytes());
+    derived(hash)
+}
+
+/// The first 16 bytes of a hash as an id (version 8 of RFC 9562).
+pub(crate) fn derived(hash: Sha256) -> TransferId {
     let digest = hash.finalize();
     let mut bytes = [0_u8; 16];
     bytes.copy_from_slice(&digest[..16]);

@@ -3,11 +3,15 @@
 
 pub mod asset;
 pub mod claim;
+pub mod credit;
+pub mod hex_bytes;
 pub mod holding;
 pub mod id;
 pub mod incident;
 pub mod incident_file;
 pub mod ledger;
+pub mod log;
+pub mod merkle;
 pub mod policy;
 pub mod roster;
 pub mod source;

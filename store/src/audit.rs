@@ -1,15 +1,20 @@
-//! The log of commands: who did what, when and from where, written in the transaction of the command itself.
+//! The log of commands: who did what, when and from where, written in the transaction of the command itself, with the
+//! hash of what it says.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use redress_domain::hex_bytes::HexBytes;
+use redress_domain::log::documents::spell;
+use redress_domain::log::{EntryDocument, canonical};
+use redress_domain::merkle::Hash;
+use serde::Serialize;
 
 use crate::connection::Connection;
-use crate::error::StoreResult;
+use crate::error::{StoreError, StoreResult};
 use crate::schema::audit;
 
 /// One entry. Never holds personal data.
-#[derive(Debug, Clone, Insertable)]
-#[diesel(table_name = audit)]
+#[derive(Debug, Clone)]
 pub struct AuditEntry {
     /// When.
     pub at: DateTime<Utc>,
@@ -23,10 +28,102 @@ pub struct AuditEntry {
     pub object: String,
     /// Figures and hashes of it.
     pub detail: serde_json::Value,
+    /// The hash of what was changed, as it was before.
+    pub before: Option<Hash>,
+    /// The hash of what was changed, as it is now.
+    pub after: Option<Hash>,
+}
+
+impl AuditEntry {
+    /// Adds the hash of what the command changes, as it was.
+    #[must_use]
+    pub fn before(mut self, state: &impl Serialize) -> Self {
+        self.before = canonical::hash(state);
+        self
+    }
+
+    /// Adds the hash of what the command changed, as it is now.
+    #[must_use]
+    pub fn after(mut self, state: &impl Serialize) -> Self {
+        self.after = canonical::hash(state);
+        self
+    }
+
+    /// What the log keeps of it, once it has a number.
+    fn document(&self) -> EntryDocument {
+        EntryDocument {
+            entry: None,
+            at: spell(self.at),
+            actor: self.actor.clone(),
+            origin: self.origin.clone(),
+            action: self.action.clone(),
+            object: self.object.clone(),
+            detail: self.detail.clone(),
+            before: self.before,
+            after: self.after,
+        }
+    }
+}
+
+/// An entry as a row.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = audit)]
+pub(crate) struct AuditRow {
+    pub(crate) id: i64,
+    at: DateTime<Utc>,
+    actor: String,
+    origin: String,
+    action: String,
+    object: String,
+    detail: serde_json::Value,
+    before_hash: Option<Vec<u8>>,
+    after_hash: Option<Vec<u8>>,
+    hash: Option<Vec<u8>>,
+}
+
+impl AuditRow {
+    /// The entry as the log has it; none when it is not what was written, as its own hash tells.
+    pub(crate) fn document(self) -> Option<EntryDocument> {
+        let hash = |bytes: Option<Vec<u8>>| match bytes {
+            None => Some(None),
+            Some(bytes) => HexBytes::from_slice(&bytes).map(Some),
+        };
+        let document = EntryDocument {
+            entry: Some(self.id),
+            at: spell(self.at),
+            actor: self.actor,
+            origin: self.origin,
+            action: self.action,
+            object: self.object,
+            detail: self.detail,
+            before: hash(self.before_hash)?,
+            after: hash(self.after_hash)?,
+        };
+        let written = hash(self.hash)?;
+        (written.is_some() && document.content_hash() == written).then_some(document)
+    }
 }
 
 /// Appends entries.
 pub fn append(connection: &mut Connection, entries: &[AuditEntry]) -> StoreResult<()> {
-    diesel::insert_into(audit::table).values(entries).execute(connection)?;
+    let rows: Vec<_> = entries
+        .iter()
+        .map(|entry| {
+            let hash = entry.document().content_hash();
+            let hash = hash.ok_or_else(|| StoreError::corrupt("an audit entry cannot be written as JSON"))?;
+            Ok((
+                audit::at.eq(entry.at),
+                audit::actor.eq(&entry.actor),
+                audit::origin.eq(&entry.origin),
+                audit::action.eq(&entry.action),
+                audit::object.eq(&entry.object),
+                audit::detail.eq(&entry.detail),
+                audit::before_hash.eq(entry.before.map(|hash| hash.0.to_vec())),
+                audit::after_hash.eq(entry.after.map(|hash| hash.0.to_vec())),
+                audit::hash.eq(hash.0.to_vec()),
+            ))
+        })
+        .collect::<StoreResult<_>>()?;
+    diesel::insert_into(audit::table).values(rows).execute(connection)?;
     Ok(())
 }

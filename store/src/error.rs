@@ -55,6 +55,9 @@ fn constraint_message(name: &str) -> String {
             "whoever wrote it may not approve it: a second person has to".into()
         }
         "policy_version_hash_unique" => "this version is published already".into(),
+        "budget_request_decided_once" => "this request was decided before".into(),
+        "transfer_reversed_once" => "it was reversed before; nothing was moved".into(),
+        "credit_never_over" => "that is more than is owed; nothing was moved".into(),
         "transfer_pkey" => "this credit is issued already".into(),
         "run_one_open" => "a run of this incident is open already".into(),
         other => format!("the database refused the change (constraint {other})"),

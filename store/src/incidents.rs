@@ -39,15 +39,19 @@ impl StoredIncident {
     }
 }
 
+/// The hash of the file that an incident was last loaded from.
+pub fn source_hash(connection: &mut Connection, id: &IncidentId) -> StoreResult<Option<String>> {
+    Ok(incident::table
+        .filter(incident::name.eq(id.as_str()))
+        .select(incident::source_hash)
+        .first(connection)
+        .optional()?)
+}
+
 /// Stores an incident; loading the same file again changes nothing, a changed file replaces titles and windows.
 /// Returns whether anything was written.
 pub fn save(connection: &mut Connection, loaded: &Incident, source_hash: &str, at: DateTime<Utc>) -> StoreResult<bool> {
-    let known: Option<String> = incident::table
-        .filter(incident::name.eq(loaded.id.as_str()))
-        .select(incident::source_hash)
-        .first(connection)
-        .optional()?;
-    if known.as_deref() == Some(source_hash) {
+    if self::source_hash(connection, &loaded.id)?.as_deref() == Some(source_hash) {
         return Ok(false);
     }
     let values = (

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Nullable, Numeric, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Integer, Text, Timestamptz};
 use redress_domain::AssetCode;
 use redress_domain::id::{IncidentId, ServiceId};
 use redress_domain::ledger::{TransferCode, expense_account, owed_account, provision_account};
@@ -17,7 +17,7 @@ use crate::schema::{
 };
 
 /// A transfer as a row.
-#[derive(Debug, Clone, Queryable, Insertable)]
+#[derive(Debug, Clone, Queryable, QueryableByName, Insertable)]
 #[diesel(table_name = transfer, treat_none_as_default_value = false)]
 pub struct TransferRow {
     /// The customer whose account it touches; empty where none is.
@@ -82,7 +82,8 @@ pub fn ensure_asset(connection: &mut Connection, wanted: &redress_domain::Asset)
     Ok(key)
 }
 
-fn ensure_account(connection: &mut Connection, name: &str, kind: &str, asset_key: i32) -> StoreResult<i32> {
+/// The key of the account of this name; created when new.
+pub(crate) fn ensure_account(connection: &mut Connection, name: &str, kind: &str, asset_key: i32) -> StoreResult<i32> {
     diesel::insert_into(account::table)
         .values((account::name.eq(name), account::kind.eq(kind), account::asset_id.eq(asset_key)))
         .on_conflict_do_nothing()
@@ -200,29 +201,20 @@ pub fn approve_budget(
     by: &str,
     at: DateTime<Utc>,
 ) -> StoreResult<i64> {
-    let request: i64 = budget_request::table
-        .filter(budget_request::budget_id.eq(row.key).and(budget_request::amount.eq(amount)))
-        .filter(budget_request::approved_at.is_null())
-        // Another person's first: one's own may stand beside it, and only that one cannot be approved.
-        .order((budget_request::authorised_by.eq(by), budget_request::id))
-        .select(budget_request::id)
-        .for_update()
-        .first(connection)
-        .optional()?
-        .ok_or_else(|| StoreError::NotFound("open budget request of this amount".into()))?;
+    let request = take_open_request(connection, row, amount, by)?;
     diesel::update(budget_request::table.find(request))
         .set((budget_request::approved_by.eq(by), budget_request::approved_at.eq(at)))
         .execute(connection)?;
     diesel::update(budget::table.find(row.key))
         .set(budget::approved.eq(budget::approved + amount))
         .execute(connection)?;
-    let posting_id = open_posting(connection, None)?;
+    let posting = open_posting(connection, None)?;
     record(
         connection,
         &[TransferRow {
             customer_id: String::new(),
             id: budget_transfer_id(request),
-            posting_id,
+            posting_id: posting.id(),
             amount,
             debit_account: row.expense_account,
             credit_account: row.provision_account,
@@ -232,7 +224,37 @@ pub fn approve_budget(
             subject: format!("budget-request/{request}"),
         }],
     )?;
+    posting.seal(connection)?;
     Ok(request)
+}
+
+/// Rejects the oldest open request of this budget and amount; it can never be approved from then on.
+pub fn reject_budget(
+    connection: &mut Connection,
+    row: &BudgetRow,
+    amount: i64,
+    by: &str,
+    at: DateTime<Utc>,
+) -> StoreResult<i64> {
+    let request = take_open_request(connection, row, amount, by)?;
+    diesel::update(budget_request::table.find(request))
+        .set((budget_request::rejected_by.eq(by), budget_request::rejected_at.eq(at)))
+        .execute(connection)?;
+    Ok(request)
+}
+
+/// The oldest request of this budget and amount that nobody decided, held until the transaction ends.
+fn take_open_request(connection: &mut Connection, row: &BudgetRow, amount: i64, by: &str) -> StoreResult<i64> {
+    budget_request::table
+        .filter(budget_request::budget_id.eq(row.key).and(budget_request::amount.eq(amount)))
+        .filter(budget_request::approved_at.is_null().and(budget_request::rejected_at.is_null()))
+        // Another person's first: one's own may stand beside it, and only that one cannot be approved.
+        .order((budget_request::authorised_by.eq(by), budget_request::id))
+        .select(budget_request::id)
+        .for_update()
+        .first(connection)
+        .optional()?
+        .ok_or_else(|| StoreError::NotFound("open budget request of this amount".into()))
 }
 
 /// A budget request is recognised once: its transfer's id is its own number.
@@ -249,27 +271,60 @@ fn budget_transfer_id(request: i64) -> Uuid {
 /// The advisory lock that orders postings against questions about the past.
 const POSTING_LOCK: i64 = 0x0070_6f73_7469_6e67;
 
-/// Opens a posting, for a chunk of a run or for a single command. Its time is read under a lock that a question
-/// about the past takes exclusively, so that no posting with an earlier time can commit after the answer.
-pub fn open_posting(connection: &mut Connection, chunk: Option<(i64, i32)>) -> StoreResult<i64> {
-    use diesel::connection::SimpleConnection;
-    connection.batch_execute(&format!("SELECT pg_advisory_xact_lock_shared({POSTING_LOCK})"))?;
-    let now: DateTime<Utc> =
-        diesel::select(diesel::dsl::sql::<Timestamptz>("clock_timestamp()")).get_result(connection)?;
-    Ok(diesel::insert_into(posting::table)
-        .values((
-            posting::run_id.eq(chunk.map(|(run, _)| run)),
-            posting::chunk_seq.eq(chunk.map(|(_, seq)| seq)),
-            posting::recorded_at.eq(now),
-        ))
-        .returning(posting::id)
-        .get_result(connection)?)
+/// A posting under way: its transfers may be recorded, and it counts from [`Posting::seal`] on. One that is forgotten
+/// is refused by the database when its transaction ends.
+#[derive(Debug)]
+#[must_use = "a posting that is not sealed is refused at commit"]
+pub struct Posting {
+    id: i64,
+    chunk: Option<(i64, i32)>,
+}
+
+impl Posting {
+    /// Its key, which its transfers carry.
+    #[must_use]
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+
+    /// Gives it its time; the last thing before the commit. The time is read under a lock that a question about the
+    /// past takes for an instant ([`settle`]), so that no posting with an earlier time can commit after the answer;
+    /// and since nothing is waited for between lock and commit, neither side holds the other up.
+    pub fn seal(self, connection: &mut Connection) -> StoreResult<()> {
+        use diesel::connection::SimpleConnection;
+        connection.batch_execute(&format!("SELECT pg_advisory_xact_lock_shared({POSTING_LOCK})"))?;
+        diesel::insert_into(posting::table)
+            .values((
+                posting::id.eq(self.id),
+                posting::run_id.eq(self.chunk.map(|(run, _)| run)),
+                posting::chunk_seq.eq(self.chunk.map(|(_, seq)| seq)),
+                posting::recorded_at.eq(diesel::dsl::sql::<Timestamptz>("clock_timestamp()")),
+            ))
+            .execute(connection)?;
+        Ok(())
+    }
+}
+
+/// Opens a posting, for a chunk of a run or for a single command.
+pub fn open_posting(connection: &mut Connection, chunk: Option<(i64, i32)>) -> StoreResult<Posting> {
+    let id = diesel::select(diesel::dsl::sql::<BigInt>("nextval(pg_get_serial_sequence('posting', 'id'))"))
+        .get_result(connection)?;
+    Ok(Posting { id, chunk })
+}
+
+/// The instant up to which the ledger is settled: whatever will ever be recorded at or before it is committed now.
+pub fn settle(connection: &mut Connection) -> StoreResult<DateTime<Utc>> {
+    crate::connection::in_transaction(connection, |connection| {
+        use diesel::connection::SimpleConnection;
+        connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({POSTING_LOCK})"))?;
+        Ok(diesel::select(diesel::dsl::sql::<Timestamptz>("clock_timestamp()")).get_result(connection)?)
+    })
 }
 
 /// Posting, debit, credit, code, policy version.
 type TotalKey = (i64, i32, i32, i16, i32);
 
-/// Records transfers of one posting with their totals: by COPY, since a credit is a row and there are millions.
+/// Records the transfers of one posting, all at once, with their totals and their seal: by COPY, since a credit is a row and there are millions.
 pub fn record(connection: &mut Connection, transfers: &[TransferRow]) -> StoreResult<()> {
     let mut totals: BTreeMap<TotalKey, (i64, i64)> = BTreeMap::new();
     for row in transfers {
@@ -299,13 +354,19 @@ pub fn record(connection: &mut Connection, transfers: &[TransferRow]) -> StoreRe
         })
         .collect();
     diesel::insert_into(posting_total::table).values(rows).execute(connection)?;
-    Ok(())
+    crate::log::seal_transfers(connection, transfers)
 }
 
 /// Takes an amount from a budget, last thing before a commit so that the row is held for an instant only. The
 /// database refuses to go below zero.
 pub fn spend(connection: &mut Connection, budget_key: i32, amount: i64) -> StoreResult<()> {
     diesel::update(budget::table.find(budget_key)).set(budget::spent.eq(budget::spent + amount)).execute(connection)?;
+    Ok(())
+}
+
+/// Gives an amount back to a budget, under the same rule as [`spend`].
+pub fn give_back(connection: &mut Connection, budget_key: i32, amount: i64) -> StoreResult<()> {
+    diesel::update(budget::table.find(budget_key)).set(budget::spent.eq(budget::spent - amount)).execute(connection)?;
     Ok(())
 }
 
@@ -398,59 +459,6 @@ pub fn credited_of_range(
             amount,
         })
         .collect())
-}
-
-/// A balance of an account: what it received less what it gave.
-#[derive(Debug, Clone, QueryableByName)]
-pub struct Balance {
-    /// The account's name.
-    #[diesel(sql_type = Text)]
-    pub account: String,
-    /// The account's kind.
-    #[diesel(sql_type = Text)]
-    pub kind: String,
-    /// The asset's code.
-    #[diesel(sql_type = Text)]
-    pub asset: String,
-    /// The asset's minor digits.
-    #[diesel(sql_type = diesel::sql_types::SmallInt)]
-    pub scale: i16,
-    /// Minor units, exact beyond 64 bits.
-    #[diesel(sql_type = Numeric)]
-    pub minor: rust_decimal::Decimal,
-}
-
-/// The balances of all accounts whose name begins with `prefix`, as they stood at `at` (now, if none is given).
-/// The answer for an instant never changes later: postings under way are waited for.
-pub fn balances(connection: &mut Connection, prefix: &str, at: Option<DateTime<Utc>>) -> StoreResult<Vec<Balance>> {
-    crate::connection::in_transaction(connection, |connection| {
-        use diesel::connection::SimpleConnection;
-        connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({POSTING_LOCK})"))?;
-        Ok(diesel::sql_query(
-            "SELECT account.name AS account, account.kind, asset.code AS asset, asset.scale,
-                    coalesce(sum(moved.amount), 0) AS minor
-             FROM account JOIN asset ON asset.id = account.asset_id
-             LEFT JOIN (
-                 SELECT credit_account AS account_id, amount, posting_id FROM posting_total
-                 UNION ALL
-                 SELECT debit_account, -amount, posting_id FROM posting_total
-             ) AS moved ON moved.account_id = account.id
-                 AND EXISTS (SELECT FROM posting WHERE posting.id = moved.posting_id
-                             AND ($2 IS NULL OR posting.recorded_at <= $2))
-             WHERE starts_with(account.name, $1)
-             GROUP BY account.name, account.kind, asset.code, asset.scale
-             ORDER BY account.name",
-        )
-        .bind::<Text, _>(prefix)
-        .bind::<Nullable<Timestamptz>, _>(at)
-        .load(connection)?)
-    })
-}
-
-/// Whether an account of this name exists.
-pub fn account_exists(connection: &mut Connection, name: &str) -> StoreResult<bool> {
-    Ok(diesel::select(diesel::dsl::exists(account::table.filter(account::name.eq(name))))
-        .get_result::<bool>(connection)?)
 }
 
 /// A budget as people see it.

@@ -2,15 +2,19 @@
 //! [`StoreError`]; transactions are opened by [`Store`], so that a use case is one of them or none.
 
 pub mod audit;
+pub mod balances;
 pub mod claims;
 pub mod connection;
+pub mod credits;
 pub mod embedded;
 pub mod error;
+pub mod export;
 pub mod health;
 pub mod holdings;
 pub mod idempotency;
 pub mod incidents;
 pub mod ledger;
+pub mod log;
 pub mod migrations;
 pub mod notices;
 pub mod policies;

@@ -163,6 +163,23 @@ pub fn in_force(connection: &mut Connection, incident_key: i32) -> StoreResult<V
         .load(connection)?)
 }
 
+/// These versions, in force or not, by key: what was credited under a version is valued by that version.
+pub fn by_keys(connection: &mut Connection, keys: &[i32]) -> StoreResult<Vec<VersionInForce>> {
+    Ok(policy_version::table
+        .inner_join(policy::table.on(policy::id.eq(policy_version::policy_id)))
+        .filter(policy_version::id.eq_any(keys))
+        .order(policy_version::id)
+        .select((
+            policy_version::id,
+            policy::id,
+            policy::name,
+            policy::service_id,
+            policy_version::hash,
+            policy_version::source,
+        ))
+        .load(connection)?)
+}
+
 /// Every version ever published, with the names that explain what a transfer refers to.
 #[derive(Debug, Clone, Queryable)]
 pub struct VersionName {

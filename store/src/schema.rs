@@ -106,6 +106,8 @@ diesel::table! {
         authorised_at -> Timestamptz,
         approved_by -> Nullable<Text>,
         approved_at -> Nullable<Timestamptz>,
+        rejected_by -> Nullable<Text>,
+        rejected_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -279,6 +281,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    credit_movement (customer_id, credit_id, seq) {
+        customer_id -> Text,
+        credit_id -> Uuid,
+        seq -> Int4,
+        previous_seq -> Nullable<Int4>,
+        transfer_id -> Uuid,
+        code -> Int2,
+        original_id -> Nullable<Uuid>,
+        amount -> Int8,
+        issued -> Int8,
+        owed_before -> Int8,
+        owed_after -> Int8,
+        effective_on -> Date,
+        reason -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     audit (id) {
         id -> Int8,
         at -> Timestamptz,
@@ -287,6 +307,49 @@ diesel::table! {
         action -> Text,
         object -> Text,
         detail -> Jsonb,
+        before_hash -> Nullable<Bytea>,
+        after_hash -> Nullable<Bytea>,
+        hash -> Nullable<Bytea>,
+    }
+}
+
+diesel::table! {
+    posting_seal (posting_id) {
+        posting_id -> Int8,
+        transfers -> Int8,
+        root -> Bytea,
+        salt -> Bytea,
+        first_customer -> Text,
+        last_customer -> Text,
+        marks -> Bytea,
+    }
+}
+
+diesel::table! {
+    log_leaf (seq) {
+        seq -> Int8,
+        kind -> Int2,
+        source -> Int8,
+        hash -> Bytea,
+        document -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    log_node (level, place) {
+        level -> Int2,
+        place -> Int8,
+        hash -> Bytea,
+    }
+}
+
+diesel::table! {
+    log_head (size) {
+        size -> Int8,
+        root -> Bytea,
+        at -> Text,
+        public_key -> Bytea,
+        signature -> Bytea,
     }
 }
 
@@ -331,5 +394,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     posting,
     posting_total,
     transfer,
+    credit_movement,
     audit,
+    posting_seal,
+    log_leaf,
+    log_node,
+    log_head,
 );

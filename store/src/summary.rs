@@ -1,8 +1,9 @@
 //! The figures of an incident: claims by service and state, credits by service and asset. Read from the ledger and
 //! the claims alone, so that two histories that did the same print the same.
 
+use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Numeric, SmallInt, Text};
+use diesel::sql_types::{BigInt, Integer, Nullable, Numeric, SmallInt, Text, Timestamptz};
 use rust_decimal::Decimal;
 
 use crate::connection::Connection;
@@ -33,47 +34,82 @@ pub fn claims(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec
     .load(connection)?)
 }
 
-/// Credits of one service, policy and asset.
+/// What became of the credits of one policy version in one asset, each figure in minor units and net of reversals.
 #[derive(Debug, Clone, QueryableByName)]
-pub struct CreditSum {
+pub struct FlowSum {
     /// The service.
     #[diesel(sql_type = Text)]
     pub service: String,
     /// The policy.
     #[diesel(sql_type = Text)]
     pub policy: String,
+    /// The version's key.
+    #[diesel(sql_type = Integer)]
+    pub version_key: i32,
     /// The asset.
     #[diesel(sql_type = Text)]
     pub asset: String,
-    /// The asset's class.
-    #[diesel(sql_type = Text)]
-    pub class: String,
     /// Its minor digits.
     #[diesel(sql_type = SmallInt)]
     pub scale: i16,
-    /// How many credits.
+    /// How many credits were issued.
     #[diesel(sql_type = BigInt)]
     pub credits: i64,
-    /// Minor units.
+    /// Issued, whatever became of it.
     #[diesel(sql_type = Numeric)]
-    pub amount: Decimal,
+    pub issued: Decimal,
+    /// Reversed into the budget.
+    #[diesel(sql_type = Numeric)]
+    pub reversed: Decimal,
+    /// Granted by the service.
+    #[diesel(sql_type = Numeric)]
+    pub delivered: Decimal,
+    /// Expired unused.
+    #[diesel(sql_type = Numeric)]
+    pub breakage: Decimal,
+    /// Written off as undeliverable.
+    #[diesel(sql_type = Numeric)]
+    pub suspense: Decimal,
 }
 
-/// Credits by service, policy and asset, from the totals of the postings.
-pub fn credits(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<CreditSum>> {
+impl FlowSum {
+    /// Still owed, in minor units; none when it is beyond what can be counted.
+    #[must_use]
+    pub fn owed(&self) -> Option<Decimal> {
+        [self.reversed, self.delivered, self.breakage, self.suspense]
+            .into_iter()
+            .try_fold(self.issued, |left, gone| left.checked_sub(gone))
+    }
+}
+
+/// What became of the credits of an incident until `at`, by service, policy, asset and version, from the totals of the
+/// postings. Now, if no instant is given.
+pub fn flows(connection: &mut Connection, incident_key: i32, at: Option<DateTime<Utc>>) -> StoreResult<Vec<FlowSum>> {
     Ok(diesel::sql_query(
-        "SELECT service.name AS service, policy.name AS policy, asset.code AS asset, asset.class, asset.scale,
-                sum(posting_total.transfers)::bigint AS credits, sum(posting_total.amount) AS amount
-         FROM posting_total
-         JOIN policy_version ON policy_version.id = posting_total.policy_version_id
+        "SELECT service.name AS service, policy.name AS policy, policy_version.id AS version_key, asset.code AS asset,
+                asset.scale, coalesce(sum(total.transfers) FILTER (WHERE total.code = 2), 0)::bigint AS credits,
+                coalesce(sum(total.amount) FILTER (WHERE debit.kind = 'provision'), 0) AS issued,
+                coalesce(sum(total.amount) FILTER (WHERE credit.kind = 'provision'), 0) AS reversed,
+                sum(CASE 'delivered' WHEN credit.kind THEN total.amount WHEN debit.kind THEN -total.amount ELSE 0 END)
+                    AS delivered,
+                sum(CASE 'breakage' WHEN credit.kind THEN total.amount WHEN debit.kind THEN -total.amount ELSE 0 END)
+                    AS breakage,
+                sum(CASE 'suspense' WHEN credit.kind THEN total.amount WHEN debit.kind THEN -total.amount ELSE 0 END)
+                    AS suspense
+         FROM posting_total AS total
+         JOIN posting ON posting.id = total.posting_id
+         JOIN policy_version ON policy_version.id = total.policy_version_id
          JOIN policy ON policy.id = policy_version.policy_id
          JOIN service ON service.id = policy.service_id
-         JOIN account ON account.id = posting_total.credit_account
-         JOIN asset ON asset.id = account.asset_id
-         WHERE policy.incident_id = $1 AND posting_total.code = 2
-         GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3",
+         JOIN account AS debit ON debit.id = total.debit_account
+         JOIN account AS credit ON credit.id = total.credit_account
+         JOIN asset ON asset.id = credit.asset_id
+         WHERE policy.incident_id = $1 AND ($2 IS NULL OR posting.recorded_at <= $2)
+         GROUP BY service.name, policy.name, policy_version.id, asset.code, asset.scale
+         ORDER BY service.name, policy.name, asset.code, policy_version.id",
     )
     .bind::<Integer, _>(incident_key)
+    .bind::<Nullable<Timestamptz>, _>(at)
     .load(connection)?)
 }
 

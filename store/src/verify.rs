@@ -1,5 +1,6 @@
 //! Reads the books again: what the hot path carries by construction is proved here, row by row where it fails.
 
+mod flows;
 mod levels;
 
 use diesel::prelude::*;
@@ -7,6 +8,7 @@ use diesel::sql_types::{BigInt, Text};
 
 use crate::connection::Connection;
 use crate::error::StoreResult;
+use crate::log::verify::Trust;
 
 /// One check and what broke it.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -21,6 +23,20 @@ pub struct Check {
 
 /// The most faults a check lists.
 pub const MAX_FAULTS: i64 = 20;
+
+impl Check {
+    /// A check that has read nothing yet.
+    pub(crate) fn new(name: &'static str) -> Self {
+        Self { name, rows: 0, faults: Vec::new() }
+    }
+
+    /// Notes a fault, as long as there is room.
+    pub(crate) fn fault(&mut self, fault: String) {
+        if self.faults.len() < usize::try_from(MAX_FAULTS).unwrap_or(usize::MAX) {
+            self.faults.push(fault);
+        }
+    }
+}
 
 #[derive(QueryableByName)]
 struct Counted {
@@ -74,16 +90,17 @@ const QUERIES: &[Query] = &[
                  GROUP BY asset.code HAVING sum(moved.amount) <> 0",
     },
     Query {
-        name: "every budget equals what the ledger says was approved and issued",
+        name: "every budget equals what the ledger says was approved, issued and given back",
         reads: "SELECT count(*) AS rows FROM budget",
         faults: "SELECT format('budget %s: it says %s approved and %s issued, the ledger %s and %s', budget.id,
-                               budget.approved, budget.spent, coalesce(inward.amount, 0), coalesce(outward.amount, 0)) AS fault
-                 FROM budget
-                 LEFT JOIN (SELECT credit_account AS account_id, sum(amount) AS amount FROM posting_total GROUP BY 1)
-                     AS inward ON inward.account_id = budget.provision_id
-                 LEFT JOIN (SELECT debit_account AS account_id, sum(amount) AS amount FROM posting_total GROUP BY 1)
-                     AS outward ON outward.account_id = budget.provision_id
-                 WHERE budget.approved <> coalesce(inward.amount, 0) OR budget.spent <> coalesce(outward.amount, 0)",
+                               budget.approved, budget.spent, coalesce(told.approved, 0), coalesce(told.spent, 0)) AS fault
+                 FROM budget LEFT JOIN (
+                     SELECT account_id, sum(amount) FILTER (WHERE code = 1) AS approved,
+                            -sum(amount) FILTER (WHERE code <> 1) AS spent
+                     FROM (SELECT credit_account AS account_id, code, amount FROM posting_total
+                           UNION ALL SELECT debit_account, code, -amount FROM posting_total) AS moved
+                     GROUP BY account_id) AS told ON told.account_id = budget.provision_id
+                 WHERE budget.approved <> coalesce(told.approved, 0) OR budget.spent <> coalesce(told.spent, 0)",
     },
     Query {
         name: "every issued claim has its credit, and every credited claim is issued",
@@ -115,11 +132,12 @@ const QUERIES: &[Query] = &[
     },
 ];
 
-/// Runs every check in one snapshot of the database.
-pub fn run(connection: &mut Connection) -> StoreResult<Vec<Check>> {
+/// Runs every check in one snapshot of the database: the books, then the log over them.
+pub fn run(connection: &mut Connection, trust: &Trust) -> StoreResult<Vec<Check>> {
     connection.build_transaction().read_only().repeatable_read().run(|connection| {
         let mut checks: Vec<Check> = QUERIES
             .iter()
+            .chain(flows::QUERIES)
             .map(|query| {
                 let counted: Counted = diesel::sql_query(query.reads).get_result(connection)?;
                 let faults: Vec<Fault> =
@@ -132,6 +150,7 @@ pub fn run(connection: &mut Connection) -> StoreResult<Vec<Check>> {
             })
             .collect::<StoreResult<_>>()?;
         checks.push(levels::check(connection)?);
+        checks.extend(crate::log::verify::run(connection, trust)?);
         Ok(checks)
     })
 }

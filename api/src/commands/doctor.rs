@@ -65,8 +65,12 @@ fn examine(settings: &Settings, findings: &mut Vec<Finding>) {
     }
     findings.push(data_folder(&settings.data_dir));
     findings.push(match Secrets::load(settings) {
-        Ok(_) => Finding::good("secrets", "the master key is there and only its owner reads it"),
-        Err(error) => Finding::bad("secrets", error, "openssl rand -hex 32, into REDRESS_MASTER_KEY_FILE; chmod 600"),
+        Ok(_) => Finding::good("secrets", "the master and signing keys are there and only their owner reads them"),
+        Err(error) => Finding::bad(
+            "secrets",
+            error,
+            "openssl rand -hex 32, into the file of REDRESS_MASTER_KEY_FILE or REDRESS_SIGNING_KEY_FILE; chmod 600",
+        ),
     });
     findings.push(match Mailer::new(settings) {
         Ok(mailer) => Finding::good("mail", format!("goes to {}", mailer.describe())),

@@ -1,6 +1,9 @@
 //! The commands: each reads its flags, calls one use case, prints what came of it and chooses the exit code.
 
+mod audit;
+mod credit;
 mod doctor;
+mod ledger;
 pub mod policy;
 pub mod print;
 mod serve;
@@ -8,18 +11,20 @@ mod serve;
 use std::process::ExitCode;
 
 use redress_domain::id::{IncidentId, PolicyId};
-use redress_store::{ledger, migrations, staff as staff_rows, verify};
+use redress_store::{migrations, staff as staff_rows};
 
-use self::print::{amount, document, table};
+use self::print::{document, table};
 use crate::app::{Actor, App, Database};
 use crate::cli::{
-    BudgetArgs, BudgetCommand, Cli, Command, Format, Global, IncidentCommand, IssueArgs, LedgerCommand, PolicyCommand,
+    AuditCommand, BudgetArgs, BudgetCommand, Cli, Command, Format, Global, IncidentCommand, IssueArgs, PolicyCommand,
     ReportCommand, RosterCommand, StaffCommand,
 };
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
 use crate::settings::Settings;
-use crate::use_cases::{budgets, incidents, issue, notices, policies, reports, rosters, simulate, staff};
+use crate::use_cases::budgets::Act;
+use crate::use_cases::{self, budgets, incidents, issue, notices, policies, reports, rosters, simulate, staff};
+use crate::workers::Workers;
 
 /// Runs a command.
 pub fn run(cli: Cli) -> AppResult<ExitCode> {
@@ -40,7 +45,13 @@ pub fn run(cli: Cli) -> AppResult<ExitCode> {
             print_or(format, &done, || print::simulation(&done));
             Ok(ExitCode::SUCCESS)
         }
-        command => with_database(&open(&global)?, command, format),
+        Command::Audit(AuditCommand::CheckProof { file, key }) => audit::check_proof(&file, key.as_deref(), format),
+        command => {
+            let app = open(&global)?;
+            let code = with_database(&app, command, format)?;
+            use_cases::audit::seal_after(&app);
+            Ok(code)
+        }
     }
 }
 
@@ -104,7 +115,12 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
             let done = policies::retire(app, &incident, &name, &Actor::at_command_line(Some(&by)))?;
             print_or(format, &done, || println!("{} {} is out of force.", done.policy, done.version));
         }
-        Command::Policy(_) | Command::Demo(_) | Command::Serve(_) | Command::Migrate { .. } | Command::Doctor => {}
+        Command::Policy(_)
+        | Command::Audit(AuditCommand::CheckProof { .. })
+        | Command::Demo(_)
+        | Command::Serve(_)
+        | Command::Migrate { .. }
+        | Command::Doctor => {}
         Command::Roster(RosterCommand::Import { file, incident, refusals }) => {
             let incident = incident_flag(&incident)?;
             let done = rosters::import(app, &file, &incident, refusals.as_deref(), &Actor::at_command_line(None))?;
@@ -118,8 +134,9 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
                 }
             });
         }
-        Command::Budget(BudgetCommand::Authorise(args)) => budget(app, &args, format, false)?,
-        Command::Budget(BudgetCommand::Approve(args)) => budget(app, &args, format, true)?,
+        Command::Budget(BudgetCommand::Authorise(args)) => budget(app, &args, format, Act::Authorise)?,
+        Command::Budget(BudgetCommand::Approve(args)) => budget(app, &args, format, Act::Approve)?,
+        Command::Budget(BudgetCommand::Reject(args)) => budget(app, &args, format, Act::Reject)?,
         Command::Issue(args) => return issue_credits(app, &args, format),
         Command::Notify => {
             let pass = notices::send_due(app, &Mailer::new(&app.settings)?)?;
@@ -127,12 +144,19 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
                 println!("{} notices sent, {} postponed, {} dead.", pass.sent, pass.postponed, pass.dead);
             });
         }
-        Command::Ledger(LedgerCommand::Balance { account, at }) => return balance(app, &account, at, format),
-        Command::Verify => return verify_books(app, format),
+        Command::Credit(command) => return credit::run(app, command, format),
+        Command::Ledger(command) => return ledger::run(app, command, format),
+        Command::Verify { head } => return audit::verify(app, head.as_deref(), format),
+        Command::Audit(AuditCommand::ExportHead { file }) => return audit::export_head(app, file.as_deref(), format),
         Command::Report(ReportCommand::Exposure { incident }) => {
             let incident = incident.as_deref().map(incident_flag).transpose()?;
             let report = reports::exposure(app, incident.as_ref())?;
             print_or(format, &report, || print::exposure(&report));
+        }
+        Command::Report(ReportCommand::Liability { incident, at }) => {
+            let incident = incident.as_deref().map(incident_flag).transpose()?;
+            let report = reports::liability(app, incident.as_ref(), at)?;
+            print_or(format, &report, || print::liability(&report));
         }
         Command::Staff(command) => staff_command(app, command, format)?,
     }
@@ -163,14 +187,14 @@ fn migrate(settings: &Settings, plan: bool) -> AppResult<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn budget(app: &App, args: &BudgetArgs, format: Format, approve: bool) -> AppResult<()> {
+fn budget(app: &App, args: &BudgetArgs, format: Format, act: Act) -> AppResult<()> {
     let order = budgets::BudgetOrder::parse(&args.incident, &args.service, &args.asset, &args.amount)?;
-    let request = budgets::order(app, &order, &args.by, &Actor::at_command_line(Some(&args.by)), approve)?;
-    let verb = if approve { "approved" } else { "authorised" };
+    let request = budgets::order(app, &order, &args.by, &Actor::at_command_line(Some(&args.by)), act)?;
+    let verb = act.done();
     let state = serde_json::json!({ "request": request, "state": verb });
     print_or(format, &state, || {
         println!("{verb} {} {} for {} (request {request}).", order.amount, order.asset, order.service);
-        if !approve {
+        if act == Act::Authorise {
             println!("It counts once a second person approves it: redress budget approve … --as SOMEBODY-ELSE");
         }
     });
@@ -189,44 +213,17 @@ fn issue_credits(app: &App, args: &IssueArgs, format: Format) -> AppResult<ExitC
     };
     let actor = Actor::at_command_line(args.by.as_deref());
     let progress = print::Progress::new();
-    let report =
-        if args.dry_run { issue::plan(app, &order, &progress)? } else { issue::run(app, &order, &actor, &progress)? };
+    let report = if args.dry_run {
+        issue::plan(app, &order, &progress)?
+    } else {
+        let sealer = Workers::sealing(app)?;
+        let report = issue::run(app, &order, &actor, &progress);
+        sealer.stop();
+        report?
+    };
     progress.finish();
     print_or(format, &report, || print::issue(&report, args.dry_run));
     Ok(if report.stopped.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-fn balance(app: &App, account: &str, at: Option<chrono::DateTime<chrono::Utc>>, format: Format) -> AppResult<ExitCode> {
-    if at.is_some_and(|at| at > chrono::Utc::now()) {
-        return Err(AppError::Invalid("--at lies in the future: its answer could still change".into()));
-    }
-    let balances = app.store.with(|connection| ledger::balances(connection, account, at))?;
-    if balances.is_empty() {
-        return Err(AppError::Refused(format!("no account is named {account:?} or begins so")));
-    }
-    let rows: Vec<_> = balances
-        .iter()
-        .map(|balance| {
-            let figure = amount(balance.minor, balance.scale);
-            serde_json::json!({ "account": balance.account, "kind": balance.kind, "asset": balance.asset,
-                                "balance": figure })
-        })
-        .collect();
-    print_or(format, &serde_json::json!({ "at": at, "balances": rows }), || {
-        let lines: Vec<Vec<String>> = balances
-            .iter()
-            .map(|balance| vec![balance.account.clone(), amount(balance.minor, balance.scale), balance.asset.clone()])
-            .collect();
-        table(&["account", ">balance", "asset"], &lines);
-    });
-    Ok(ExitCode::SUCCESS)
-}
-
-fn verify_books(app: &App, format: Format) -> AppResult<ExitCode> {
-    let checks = app.store.with(verify::run)?;
-    let holds = checks.iter().all(|check| check.faults.is_empty());
-    print_or(format, &serde_json::json!({ "holds": holds, "checks": checks }), || print::verify(&checks));
-    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn staff_command(app: &App, command: StaffCommand, format: Format) -> AppResult<()> {

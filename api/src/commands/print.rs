@@ -13,7 +13,7 @@ use redress_store::policies::short;
 
 use super::doctor::Finding;
 use crate::use_cases::issue::{Report, Watcher};
-use crate::use_cases::reports::{Exposure, figure};
+use crate::use_cases::reports::{Exposure, Liability, Portion, figure};
 use crate::use_cases::simulate::Simulated;
 
 /// One JSON document on stdout.
@@ -225,6 +225,44 @@ pub fn exposure(report: &Exposure) {
             })
             .collect();
         table(&["policy", "asset", ">credits", ">amount", ">face value", ">cost"], &rows);
+    }
+}
+
+/// What became of what was credited.
+pub fn liability(report: &Liability) {
+    for incident in &report.incidents {
+        println!("Incident {}", incident.incident);
+        let rows: Vec<Vec<String>> = incident
+            .lines
+            .iter()
+            .flat_map(|line| {
+                let parts: [(&str, &Portion); 6] = [
+                    ("issued", &line.issued),
+                    ("owed", &line.owed),
+                    ("delivered", &line.delivered),
+                    ("breakage", &line.breakage),
+                    ("suspense", &line.suspense),
+                    ("reversed", &line.reversed),
+                ];
+                parts
+                    .into_iter()
+                    .filter(|(name, part)| {
+                        *name == "issued" || part.amount.contains(['1', '2', '3', '4', '5', '6', '7', '8', '9'])
+                    })
+                    .map(|(name, part)| {
+                        let worth = |text: &Option<String>| text.as_deref().map(grouped_worth).unwrap_or_default();
+                        vec![
+                            if name == "issued" { line.policy.clone() } else { String::new() },
+                            if name == "issued" { line.asset.clone() } else { String::new() },
+                            name.to_owned(),
+                            group(&part.amount),
+                            worth(&part.face),
+                            worth(&part.cost),
+                        ]
+                    })
+            })
+            .collect();
+        table(&["policy", "asset", "", ">amount", ">face value", ">cost"], &rows);
     }
 }
 

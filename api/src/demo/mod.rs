@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use redress_domain::AssetCode;
 use redress_domain::id::{IncidentId, ServiceId};
 use redress_store::embedded::{Embedded, Options};
-use redress_store::verify;
 use rust_decimal::Decimal;
 
 use self::summary::Summary;
@@ -27,7 +26,7 @@ use crate::error::{AppError, AppResult};
 use crate::http;
 use crate::mail::Mailer;
 use crate::settings::Settings;
-use crate::use_cases::{budgets, incidents, issue, notices, policies, reports::scaled, rosters, staff};
+use crate::use_cases::{audit, budgets, incidents, issue, notices, policies, reports::scaled, rosters, staff};
 use crate::workers::Workers;
 
 /// The incident that is played.
@@ -121,7 +120,7 @@ impl Demo {
         let mailer = Mailer::new(&app.settings)?;
         self.outcome.mail_goes_to = mailer.describe();
         self.outcome.mails = self.steps.timed("write the mails", || notices::send_due(app, &mailer))?.sent;
-        let checks = self.steps.timed("verify the books", || Ok::<_, AppError>(app.store.with(verify::run)?))?;
+        let checks = self.steps.timed("verify the books", || audit::verify(app, None))?;
         self.outcome.books_hold = checks.iter().all(|check| check.faults.is_empty());
         self.outcome.checks = checks;
         self.outcome.tally = plan.tally;
@@ -216,8 +215,8 @@ fn authorise(app: &App, incident: &IncidentId, plan: &issue::Report) -> AppResul
             amount: scaled(Decimal::from(round_up(minor.saturating_add(minor / 10))), scale),
         };
         let by = |name: &str| Actor { name: name.into(), origin: origin.clone() };
-        budgets::order(app, &order, FINANCE, &by(FINANCE), false)?;
-        budgets::order(app, &order, SECOND_FINANCE, &by(SECOND_FINANCE), true)?;
+        budgets::order(app, &order, FINANCE, &by(FINANCE), budgets::Act::Authorise)?;
+        budgets::order(app, &order, SECOND_FINANCE, &by(SECOND_FINANCE), budgets::Act::Approve)?;
     }
     Ok(())
 }

@@ -85,16 +85,18 @@ pub async fn file(
     )
 )]
 pub async fn show(app: web::Data<App>, request: HttpRequest, path: web::Path<String>) -> ApiResult<HttpResponse> {
-    let token = bearer(&request)?;
-    let id = Uuid::parse_str(&path).map_err(|_| ApiError::with_detail(Code::InvalidPath, "the id is not a UUID"))?;
-    // Whether the claim exists is told only to who holds its token.
-    if !app.secrets.is_claimant_token(ClaimId(id), &token) {
-        return Err(ApiError::new(Code::NotFound));
-    }
+    let id = claim_of_token(&app, &request, &path)?;
     let found = web::block(move || app.store.with(|connection| redress_store::claims::find(connection, id))).await??;
     let view = found.ok_or_else(|| ApiError::new(Code::NotFound))?;
     let answer = claims::answer(&view)?;
     Ok(HttpResponse::Ok().insert_header((ETAG, format!("\"{}\"", view.claim.version))).json(answer))
+}
+
+/// The claim that a path names, for whoever holds its token: to others it does not exist.
+pub(super) fn claim_of_token(app: &App, request: &HttpRequest, path: &str) -> ApiResult<Uuid> {
+    let token = bearer(request)?;
+    let id = Uuid::parse_str(path).map_err(|_| ApiError::with_detail(Code::InvalidPath, "the id is not a UUID"))?;
+    if app.secrets.is_claimant_token(ClaimId(id), &token) { Ok(id) } else { Err(ApiError::new(Code::NotFound)) }
 }
 
 fn idempotency_key(request: &HttpRequest) -> ApiResult<String> {

@@ -20,12 +20,14 @@ use crate::app::App;
     paths(
         super::claims::file,
         super::claims::show,
+        super::audit::proof,
         super::operations::livez,
         super::operations::readyz,
         super::operations::metrics,
     ),
     tags(
         (name = "claims", description = "Damage reports"),
+        (name = "audit", description = "What shows that the log is what it was"),
         (name = "operations", description = "For the machine that runs Redress"),
     ),
     modifiers(&Credentials),

@@ -1,5 +1,6 @@
 //! The server: every route on one screen, what stands before them, and how it starts and stops.
 
+pub mod audit;
 pub mod claims;
 pub mod docs;
 pub mod mailbox;
@@ -46,7 +47,8 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(
             web::scope("/v1")
                 .service(resource("/claims").post(claims::file))
-                .service(resource("/claims/{id}").get(claims::show)),
+                .service(resource("/claims/{id}").get(claims::show))
+                .service(resource("/audit/proof/{claim}").get(audit::proof)),
         )
         .default_service(web::to(not_found));
 }

@@ -88,6 +88,10 @@ codes! {
     MethodNotAllowed = ("method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here");
     /// The content type is not JSON.
     UnsupportedMediaType = ("unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The content type is not taken here");
+    /// The original was reversed before; nothing was moved.
+    ReversedAlready = ("transfer_reversed_already", CONFLICT, "It was reversed before; nothing was moved");
+    /// The ledger's rules refuse the movement; nothing was moved.
+    MovementRefused = ("movement_refused", CONFLICT, "The ledger refuses this; nothing was moved");
     /// The database cannot be reached.
     Unavailable = ("unavailable", SERVICE_UNAVAILABLE, "The service is not available; nothing was recorded");
     /// A mistake of ours.
@@ -182,11 +186,29 @@ impl From<AppError> for ApiError {
     fn from(error: AppError) -> Self {
         match error {
             AppError::Invalid(detail) | AppError::Refused(detail) => Self::with_detail(Code::InvalidRequest, detail),
+            AppError::Items { refused, .. } => movements_refused(&refused),
             AppError::Store(error) => error.into(),
             AppError::Embedded(error) => unavailable(&error),
             error @ AppError::Io { .. } => internal(&error),
         }
     }
+}
+
+/// The problem of a batch that was refused whole: the code of its first item's kind, and every item by its place.
+fn movements_refused(items: &[crate::use_cases::credits::ItemRefusal]) -> ApiError {
+    let code = match items.first().map(|item| item.code) {
+        Some("credit_unknown") => Code::NotFound,
+        Some("transfer_reversed_already") => Code::ReversedAlready,
+        _ => Code::MovementRefused,
+    };
+    let errors = items
+        .iter()
+        .map(|item| FieldError {
+            pointer: format!("/{}", item.index),
+            detail: format!("{}: {}", item.code, item.detail),
+        })
+        .collect();
+    ApiError { code, detail: None, errors }
 }
 
 impl From<StoreError> for ApiError {

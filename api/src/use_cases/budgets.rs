@@ -1,4 +1,5 @@
-//! Budgets: one person authorises an amount, another approves it, and only then it can be issued.
+//! Budgets: one person authorises an amount, another approves it, and only then it can be issued. What was rejected can
+//! never be approved.
 
 use redress_domain::id::{IncidentId, ServiceId};
 use redress_domain::{Amount, Asset, AssetCode};
@@ -37,8 +38,39 @@ impl BudgetOrder {
     }
 }
 
-/// Asks for an amount, or approves what another person asked for. Returns the number of the request.
-pub fn order(app: &App, order: &BudgetOrder, by: &str, actor: &Actor, approve: bool) -> AppResult<i64> {
+/// What is done about an amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Asks for it.
+    Authorise,
+    /// Approves what another person asked for.
+    Approve,
+    /// Rejects what somebody asked for.
+    Reject,
+}
+
+impl Act {
+    /// What it is afterwards.
+    #[must_use]
+    pub fn done(self) -> &'static str {
+        match self {
+            Self::Authorise => "authorised",
+            Self::Approve => "approved",
+            Self::Reject => "rejected",
+        }
+    }
+
+    fn action(self) -> &'static str {
+        match self {
+            Self::Authorise => "budget.authorise",
+            Self::Approve => "budget.approve",
+            Self::Reject => "budget.reject",
+        }
+    }
+}
+
+/// Asks for an amount, or decides what was asked for. Returns the number of the request.
+pub fn order(app: &App, order: &BudgetOrder, by: &str, actor: &Actor, act: Act) -> AppResult<i64> {
     app.store.transaction(|connection| {
         staff::require(connection, by, &[Role::Finance, Role::Administrator])?;
         let found = incidents::find(connection, &order.incident)?;
@@ -63,22 +95,29 @@ pub fn order(app: &App, order: &BudgetOrder, by: &str, actor: &Actor, approve: b
             (service_key, &order.service),
             (asset_key, &order.asset),
         )?;
-        let action = if approve { "budget.approve" } else { "budget.authorise" };
         let entry = actor.entry(
-            action,
+            act.action(),
             format!("budget {}/{}/{}", order.incident, order.service, order.asset),
             serde_json::json!({ "amount": order.amount.to_string() }),
         );
-        let request = if approve {
-            ledger::approve_budget(connection, &budget, amount, by, entry.at).map_err(|error| match error {
-                StoreError::NotFound(_) => AppError::Refused(format!(
-                    "nobody has authorised {} {} for {} in {}: redress budget authorise … first",
-                    order.amount, order.asset, order.service, order.incident
-                )),
-                other => other.into(),
-            })?
-        } else {
-            ledger::request_budget(connection, budget.key, amount, by, entry.at)?
+        let request = match act {
+            Act::Authorise => ledger::request_budget(connection, budget.key, amount, by, entry.at),
+            Act::Approve => ledger::approve_budget(connection, &budget, amount, by, entry.at),
+            Act::Reject => ledger::reject_budget(connection, &budget, amount, by, entry.at),
+        };
+        let request = request.map_err(|error| match error {
+            StoreError::NotFound(_) => AppError::Refused(format!(
+                "nobody has authorised {} {} for {} in {}, or it was decided: redress budget authorise … first",
+                order.amount, order.asset, order.service, order.incident
+            )),
+            other => other.into(),
+        })?;
+        // What changes is the state of the request; the figures that follow from it are the ledger's.
+        let state = |state| serde_json::json!({ "request": request, "minor": amount, "state": state });
+        let entry = match act {
+            Act::Authorise => entry.after(&state("authorised")),
+            Act::Approve => entry.before(&state("authorised")).after(&state("approved")),
+            Act::Reject => entry.before(&state("authorised")).after(&state("rejected")),
         };
         audit::append(connection, &[entry])?;
         Ok(request)

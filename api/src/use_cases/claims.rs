@@ -379,7 +379,7 @@ fn insert(
         serde_json::json!({ "status": claim.state, "policy": assessed.assessment.policy,
                             "version": assessed.assessment.version, "rule": assessed.assessment.rule }),
     );
-    audit::append(connection, &[entry])?;
+    audit::append(connection, &[entry.after(&state_of(&claim.state, claim.version, Some(&row)))])?;
     if new.contact.email.is_some() {
         let mut events = vec!["received"];
         if assessed.assessment.outcome.is_final() {
@@ -453,12 +453,22 @@ pub(super) fn reassess(
     }
     let detail = serde_json::json!({ "status": state.as_str(), "policy": assessed.assessment.policy,
                                      "version": assessed.assessment.version });
-    audit::append(connection, &[actor.entry("claim.assess", format!("claim {}", claim.id), detail)])?;
+    let entry = actor
+        .entry("claim.assess", format!("claim {}", claim.id), detail)
+        .before(&state_of(&claim.state, claim.version, None))
+        .after(&state_of(state.as_str(), claim.version + 1, Some(&row)));
+    audit::append(connection, &[entry])?;
     if assessed.assessment.outcome.is_final() {
         let notice = NoticeRow::queued(&claim.customer_id, Uuid::now_v7(), claim.id, "decided", at);
         notices::queue(connection, &[notice])?;
     }
     Ok(true)
+}
+
+/// What the log's hashes of a claim are over: where it stands, and the assessment that brought it there.
+fn state_of(state: &str, version: i32, assessment: Option<&AssessmentRow>) -> serde_json::Value {
+    let trace = assessment.map(|row| &row.trace);
+    serde_json::json!({ "state": state, "version": version, "trace": trace })
 }
 
 /// The state of a claim that was just sent and assessed.

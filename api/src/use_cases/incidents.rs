@@ -32,9 +32,10 @@ pub fn load(app: &App, file: &Path, actor: &Actor) -> AppResult<Loaded> {
             format!("incident {}", incident.id),
             serde_json::json!({ "hash": hash, "services": incident.services.len() }),
         );
+        let before = incidents::source_hash(connection, &incident.id)?;
         let changed = incidents::save(connection, &incident, &hash, entry.at)?;
         if changed {
-            redress_store::audit::append(connection, &[entry])?;
+            redress_store::audit::append(connection, &[entry.before(&before).after(&hash)])?;
         }
         Ok(changed)
     })?;

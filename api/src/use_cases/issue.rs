@@ -398,7 +398,8 @@ fn close(context: &Context<'_>, run_id: i64, tally: &Tally, failure: Option<AppE
         };
         if runs::set_state(connection, run_id, state, stopped.as_deref(), at)? {
             let detail = serde_json::json!({ "credits": tally.credits, "exceptions": tally.exceptions });
-            audit::append(connection, &[context.actor.entry(action, format!("run {run_id}"), detail)])?;
+            let entry = context.actor.entry(action, format!("run {run_id}"), detail);
+            audit::append(connection, &[entry.before(&"running").after(&state)])?;
         }
         Ok(stopped)
     })

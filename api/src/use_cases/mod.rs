@@ -1,9 +1,12 @@
 //! What Redress does, as plain functions that the API, the pages and the command line share.
 
+pub mod audit;
 pub mod budgets;
 pub mod claims;
+pub mod credits;
 pub mod incidents;
 pub mod issue;
+pub mod ledger;
 pub mod notices;
 pub mod policies;
 pub mod reports;

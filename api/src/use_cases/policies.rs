@@ -80,9 +80,15 @@ pub fn publish(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
                 at: entry.at,
             },
         )?;
-        audit::append(connection, &[entry])?;
+        audit::append(connection, &[entry.after(&policy.version())])?;
         Ok(Done { policy: policy.id().clone(), version: policy.version().to_owned(), assessed: 0 })
     })
+}
+
+/// The content hash of the version in force.
+fn version_in_force(connection: &mut Connection, incident_key: i32, name: &PolicyId) -> AppResult<Option<String>> {
+    let in_force = policies::in_force(connection, incident_key)?;
+    Ok(in_force.into_iter().find(|version| version.name == name.as_str()).map(|version| version.hash))
 }
 
 /// Approves a published version, which is in force from then on, and assesses the claims that waited for it.
@@ -96,6 +102,7 @@ pub fn approve(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
             format!("policy {}", policy.id()),
             serde_json::json!({ "version": policy.version() }),
         );
+        let before = version_in_force(connection, found.key, policy.id())?;
         policies::approve(connection, found.key, policy.id().as_str(), policy.version(), &actor.name, entry.at)
             .map_err(|error| match error.constraint() {
                 Some("policy_version_approved_already") => {
@@ -103,7 +110,7 @@ pub fn approve(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
                 }
                 _ => error.into(),
             })?;
-        audit::append(connection, &[entry])?;
+        audit::append(connection, &[entry.before(&before).after(&policy.version())])?;
         Ok((found, service))
     })?;
     let assessed = assess_waiting(app, &found, &service, actor)?;
@@ -118,7 +125,8 @@ pub fn retire(app: &App, incident: &IncidentId, name: &PolicyId, actor: &Actor) 
         let at = chrono::Utc::now();
         let version = policies::retire(connection, found.key, name.as_str(), at)?;
         let detail = serde_json::json!({ "version": version });
-        audit::append(connection, &[actor.entry("policy.retire", format!("policy {name}"), detail)])?;
+        let entry = actor.entry("policy.retire", format!("policy {name}"), detail);
+        audit::append(connection, &[entry.before(&version).after(&serde_json::Value::Null)])?;
         Ok(Done { policy: name.clone(), version, assessed: 0 })
     })
 }

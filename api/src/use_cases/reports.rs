@@ -1,14 +1,18 @@
-//! Figures for people outside: what was authorised, what was credited, what it cost. From the ledger alone.
+//! Figures for people outside: what was authorised, what was credited, what became of it, what it is worth and what it
+//! costs. From the ledger and the versions of the policies it names alone, so that two histories that did the same
+//! print the same.
 
-use std::collections::BTreeMap;
+mod worth;
 
-use redress_domain::AssetCode;
+use chrono::{DateTime, Utc};
 use redress_domain::id::IncidentId;
-use redress_domain::policy::Worth;
-use redress_store::{StoreError, incidents, ledger, policies, summary};
+use redress_store::summary::{self, FlowSum};
+use redress_store::{Connection, StoreError, incidents, ledger};
 use rust_decimal::Decimal;
 use serde::Serialize;
 
+use self::worth::{Terms, Worths};
+use super::ledger::settled_instant;
 use crate::app::App;
 use crate::error::AppResult;
 
@@ -39,7 +43,7 @@ pub struct BudgetExposure {
     pub asset: String,
     /// Approved.
     pub approved: String,
-    /// Issued.
+    /// Issued, less what was reversed.
     pub issued: String,
     /// Left.
     pub left: String,
@@ -54,14 +58,18 @@ pub struct CreditExposure {
     pub policy: String,
     /// The asset.
     pub asset: String,
-    /// How many credits.
+    /// How many credits were issued.
     pub credits: i64,
-    /// How much of the asset.
+    /// How much of the asset, less what was reversed.
     pub amount: String,
-    /// What it is said to be worth, by the policy in force, with its currency.
+    /// How much was reversed.
+    pub reversed: String,
+    /// How much of the amount expired unused.
+    pub breakage: String,
+    /// What the amount is said to be worth, by the version that granted it, with its currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub face: Option<String>,
-    /// What it costs the operator, by the policy in force, with its currency.
+    /// What the amount costs the operator, by the version that granted it, with its currency.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<String>,
 }
@@ -69,17 +77,8 @@ pub struct CreditExposure {
 /// The exposure of one incident, or of all.
 pub fn exposure(app: &App, incident: Option<&IncidentId>) -> AppResult<Exposure> {
     app.store.with(|connection| {
-        let names = match incident {
-            Some(incident) => vec![incident.clone()],
-            None => incidents::names(connection)?
-                .iter()
-                .map(|name| IncidentId::parse(name).map_err(StoreError::corrupt))
-                .collect::<Result<_, _>>()?,
-        };
-        let mut exposed = Vec::with_capacity(names.len());
-        for name in names {
-            let key = incidents::find(connection, &name)?.key;
-            let terms = terms(app, connection, key)?;
+        let mut exposed = Vec::new();
+        for (name, key) in chosen(connection, incident)? {
             let budgets = ledger::budget_views(connection, key)?
                 .into_iter()
                 .map(|budget| {
@@ -93,48 +92,153 @@ pub fn exposure(app: &App, incident: Option<&IncidentId>) -> AppResult<Exposure>
                     }
                 })
                 .collect();
-            let credits = summary::credits(connection, key)?
-                .into_iter()
-                .map(|sum| {
-                    let amount = scaled(sum.amount, sum.scale);
-                    let worth = terms.get(&(sum.policy.clone(), sum.asset.clone()));
-                    let of = |worth: Option<&Worth>| {
-                        let worth = worth?;
-                        Some(format!("{} {}", worth.amount.checked_mul(amount)?.normalize(), worth.asset))
-                    };
-                    CreditExposure {
-                        face: of(worth.and_then(|(face, _)| face.as_ref())),
-                        cost: of(worth.and_then(|(_, cost)| cost.as_ref())),
-                        service: sum.service,
-                        policy: sum.policy,
-                        asset: sum.asset,
-                        credits: sum.credits,
-                        amount: amount.to_string(),
-                    }
-                })
-                .collect();
+            let sums = summary::flows(connection, key, None)?;
+            let terms = Terms::load(app, connection, &sums)?;
+            let credits =
+                by_policy(&sums).map(|versions| credit_exposure(versions, &terms)).collect::<AppResult<_>>()?;
             exposed.push(IncidentExposure { incident: name.to_string(), budgets, credits });
         }
         Ok(Exposure { incidents: exposed })
     })
 }
 
-/// Face value and cost of one unit, by policy and asset.
-type Terms = BTreeMap<(String, String), (Option<Worth>, Option<Worth>)>;
+fn credit_exposure(versions: &[FlowSum], terms: &Terms) -> AppResult<CreditExposure> {
+    let Some(first) = versions.first() else { return Err(StoreError::corrupt("a sum of nothing").into()) };
+    let net = |sum: &FlowSum| sum.issued.checked_sub(sum.reversed);
+    let amount = total(versions, net)?;
+    let worths = Worths::of(versions, terms, net);
+    Ok(CreditExposure {
+        service: first.service.clone(),
+        policy: first.policy.clone(),
+        asset: first.asset.clone(),
+        credits: versions.iter().map(|sum| sum.credits).sum(),
+        amount: figure(amount, first.scale),
+        reversed: figure(total(versions, |sum| Some(sum.reversed))?, first.scale),
+        breakage: figure(total(versions, |sum| Some(sum.breakage))?, first.scale),
+        face: worths.face,
+        cost: worths.cost,
+    })
+}
 
-fn terms(app: &App, connection: &mut redress_store::Connection, incident_key: i32) -> AppResult<Terms> {
-    let mut terms = Terms::new();
-    for version in policies::in_force(connection, incident_key)? {
-        let active = app.policies.compile(&version)?;
-        for (place, asset) in active.policy.assets().iter().enumerate() {
-            let code: &AssetCode = asset.code();
-            if let Some(declared) = active.policy.asset_terms(place) {
-                let key = (active.policy.id().to_string(), code.to_string());
-                terms.insert(key, (declared.face.clone(), declared.cost.clone()));
-            }
+/// What became of what was credited, and what of it is still to be paid.
+#[derive(Debug, Serialize)]
+pub struct Liability {
+    /// The instant, if one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
+    /// By incident.
+    pub incidents: Vec<IncidentLiability>,
+}
+
+/// What became of what was credited in one incident.
+#[derive(Debug, Serialize)]
+pub struct IncidentLiability {
+    /// The incident.
+    pub incident: String,
+    /// By service, policy and asset.
+    pub lines: Vec<LiabilityLine>,
+}
+
+/// What became of the credits of one policy in one asset.
+#[derive(Debug, Serialize)]
+pub struct LiabilityLine {
+    /// The service.
+    pub service: String,
+    /// The policy.
+    pub policy: String,
+    /// The asset.
+    pub asset: String,
+    /// Issued, whatever became of it: the sum of all that follows.
+    pub issued: Portion,
+    /// Still owed to customers.
+    pub owed: Portion,
+    /// Granted by the service.
+    pub delivered: Portion,
+    /// Expired unused: worth its face to nobody, and what the operator did not have to pay.
+    pub breakage: Portion,
+    /// Written off as undeliverable, until a person settles it.
+    pub suspense: Portion,
+    /// Reversed into the budget.
+    pub reversed: Portion,
+}
+
+/// An amount of the asset, what it is said to be worth and what it costs.
+#[derive(Debug, Serialize)]
+pub struct Portion {
+    /// How much of the asset.
+    pub amount: String,
+    /// Face value, by the version that granted it, with its currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub face: Option<String>,
+    /// What it costs the operator, by the version that granted it, with its currency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<String>,
+}
+
+/// The liability of one incident, or of all, now or at an instant; the answer for an instant never changes later.
+pub fn liability(app: &App, incident: Option<&IncidentId>, at: Option<DateTime<Utc>>) -> AppResult<Liability> {
+    app.store.with(|connection| {
+        if at.is_some() {
+            let settled = ledger::settle(connection)?;
+            settled_instant(at, settled)?;
         }
-    }
-    Ok(terms)
+        let mut incidents = Vec::new();
+        for (name, key) in chosen(connection, incident)? {
+            let sums = summary::flows(connection, key, at)?;
+            let terms = Terms::load(app, connection, &sums)?;
+            let lines = by_policy(&sums).map(|versions| line(versions, &terms)).collect::<AppResult<_>>()?;
+            incidents.push(IncidentLiability { incident: name.to_string(), lines });
+        }
+        Ok(Liability { at, incidents })
+    })
+}
+
+fn line(versions: &[FlowSum], terms: &Terms) -> AppResult<LiabilityLine> {
+    let Some(first) = versions.first() else { return Err(StoreError::corrupt("a sum of nothing").into()) };
+    let portion = |part: fn(&FlowSum) -> Option<Decimal>| -> AppResult<Portion> {
+        let worths = Worths::of(versions, terms, part);
+        Ok(Portion { amount: figure(total(versions, part)?, first.scale), face: worths.face, cost: worths.cost })
+    };
+    Ok(LiabilityLine {
+        service: first.service.clone(),
+        policy: first.policy.clone(),
+        asset: first.asset.clone(),
+        issued: portion(|sum| Some(sum.issued))?,
+        owed: portion(FlowSum::owed)?,
+        delivered: portion(|sum| Some(sum.delivered))?,
+        breakage: portion(|sum| Some(sum.breakage))?,
+        suspense: portion(|sum| Some(sum.suspense))?,
+        reversed: portion(|sum| Some(sum.reversed))?,
+    })
+}
+
+/// The incident asked for, or all, with their keys.
+fn chosen(connection: &mut Connection, incident: Option<&IncidentId>) -> AppResult<Vec<(IncidentId, i32)>> {
+    let names = match incident {
+        Some(incident) => vec![incident.clone()],
+        None => incidents::names(connection)?
+            .iter()
+            .map(|name| IncidentId::parse(name).map_err(StoreError::corrupt))
+            .collect::<Result<_, _>>()?,
+    };
+    names
+        .into_iter()
+        .map(|name| {
+            let key = incidents::find(connection, &name)?.key;
+            Ok((name, key))
+        })
+        .collect()
+}
+
+/// The sums of all versions of a policy in one asset stand together.
+fn by_policy(sums: &[FlowSum]) -> impl Iterator<Item = &[FlowSum]> {
+    sums.chunk_by(|a, b| (&a.service, &a.policy, &a.asset) == (&b.service, &b.policy, &b.asset))
+}
+
+/// The sum of a part over versions, in minor units.
+fn total(versions: &[FlowSum], part: impl Fn(&FlowSum) -> Option<Decimal>) -> AppResult<Decimal> {
+    let sum = versions.iter().try_fold(Decimal::ZERO, |sum, version| sum.checked_add(part(version)?));
+    Ok(sum.ok_or_else(|| StoreError::corrupt("a sum of the ledger is beyond what can be counted"))?)
 }
 
 /// Minor units as a decimal of the asset's unit.

@@ -70,7 +70,7 @@ pub fn import(
         );
         let roster = RosterFile { incident_key: import.incident.key, name: &name, hash: &hash, at: entry.at };
         let (accepted, repeated) = holdings::finish_import(connection, &roster, import.refusals.counted)?;
-        audit::append(connection, &[entry])?;
+        audit::append(connection, &[entry.after(&hash)])?;
         import.refusals.finish(accepted, repeated)
     })?;
     holdings::analyze(&mut app.database().owner()?)?;

@@ -18,7 +18,7 @@ pub fn add(app: &App, name: &str, role: Role, actor: &Actor) -> AppResult<()> {
             Some("staff_pkey") => AppError::Refused(format!("the name {name:?} is taken; names are never used twice")),
             _ => error.into(),
         })?;
-        Ok(redress_store::audit::append(connection, &[entry])?)
+        Ok(redress_store::audit::append(connection, &[entry.after(&member)])?)
     })
 }
 
@@ -26,8 +26,10 @@ pub fn add(app: &App, name: &str, role: Role, actor: &Actor) -> AppResult<()> {
 pub fn revoke(app: &App, name: &str, actor: &Actor) -> AppResult<()> {
     app.store.transaction(|connection| {
         let entry = actor.entry("staff.revoke", format!("staff {name}"), serde_json::json!({}));
+        let before = staff::find_active(connection, name)?;
         staff::revoke(connection, name, entry.at)?;
-        Ok(redress_store::audit::append(connection, &[entry])?)
+        let after = StaffMember { revoked_at: Some(entry.at), ..before.clone() };
+        Ok(redress_store::audit::append(connection, &[entry.before(&before).after(&after)])?)
     })
 }
 

@@ -439,7 +439,7 @@ fn record(
     seq: i32,
     planned: &Planned,
 ) -> AppResult<()> {
-    let posting_id = ledger::open_posting(connection, Some((run_id, seq)))?;
+    let posting = ledger::open_posting(connection, Some((run_id, seq)))?;
     let mut spent: BTreeMap<i32, (i64, &Due)> = BTreeMap::new();
     let mut seen: HashSet<Uuid> = HashSet::with_capacity(planned.due.len());
     let mut transfers = Vec::with_capacity(planned.due.len());
@@ -461,7 +461,7 @@ fn record(
         transfers.push(TransferRow {
             customer_id: due.customer.to_string(),
             id,
-            posting_id,
+            posting_id: posting.id(),
             amount: due.raise.minor(),
             debit_account: budget.provision_account,
             credit_account: *owed,
@@ -478,7 +478,7 @@ fn record(
             _ => error.into(),
         })?;
     }
-    Ok(())
+    Ok(posting.seal(connection)?)
 }
 
 /// Counts the chunk towards the caps over everybody. The plan was made without holding anything: it stands when nobody

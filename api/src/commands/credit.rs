@@ -1,0 +1,125 @@
+//! `redress credit …`: what was issued to a customer, and what became of it.
+
+use std::process::ExitCode;
+
+use redress_domain::credit::Flow;
+use redress_domain::id::{CustomerId, ReasonCode, TransferId};
+use rust_decimal::Decimal;
+
+use super::print::{group, table};
+use super::print_or;
+use crate::app::{Actor, App};
+use crate::cli::{CorrectionArgs, CreditCommand, Format};
+use crate::error::{AppError, AppResult};
+use crate::use_cases::credits::{self, Corrected, Correction, CreditView, Ground, file};
+
+/// The most refused rows that are printed for people.
+const SHOWN: usize = 20;
+
+pub(super) fn run(app: &App, command: CreditCommand, format: Format) -> AppResult<ExitCode> {
+    match command {
+        CreditCommand::List { customer } => list(app, &customer, format),
+        CreditCommand::Deliver { file, by } => {
+            let taken = file::take(app, Flow::Deliver, &file, &Actor::at_command_line(by.as_deref()))?;
+            Ok(print_taken(&taken, "delivered", format))
+        }
+        CreditCommand::Expire { file, by } => {
+            let taken = file::take(app, Flow::Expire, &file, &Actor::at_command_line(Some(&by)))?;
+            Ok(print_taken(&taken, "expired", format))
+        }
+        CreditCommand::Reverse(args) => {
+            let (items, ground) = parse(&args)?;
+            let made = credits::reverse(app, &items, &ground, &Actor::at_command_line(Some(&args.by)))?;
+            print_made(&made, "Reversed", format);
+            Ok(ExitCode::SUCCESS)
+        }
+        CreditCommand::WriteOff(args) => {
+            let (items, ground) = parse(&args)?;
+            let made = credits::write_off(app, &items, &ground, &Actor::at_command_line(Some(&args.by)))?;
+            print_made(&made, "Wrote off", format);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn parse(args: &CorrectionArgs) -> AppResult<(Vec<Correction>, Ground)> {
+    let invalid = |flag: &str, error: String| AppError::Invalid(format!("{flag}: {error}"));
+    if args.amount.is_some() && args.ids.len() > 1 {
+        return Err(AppError::Invalid("--amount is for one ID; several are moved whole".into()));
+    }
+    let amount = args.amount.as_deref().map(|text| {
+        Decimal::from_str_exact(&text.replace('_', ""))
+            .map_err(|_| invalid("--amount", format!("{text:?} is no exact number")))
+    });
+    let amount = amount.transpose()?;
+    let customer = args.customer.as_deref().map(CustomerId::parse).transpose();
+    let customer = customer.map_err(|error| invalid("--customer", error.to_string()))?;
+    let reason = ReasonCode::parse(&args.reason).map_err(|error| invalid("--reason", error.to_string()))?;
+    let items = args
+        .ids
+        .iter()
+        .map(|id| {
+            let transfer = id.parse::<TransferId>().map_err(|error| invalid("ID", format!("{id:?}: {error}")))?;
+            Ok(Correction { transfer, customer: customer.clone(), amount })
+        })
+        .collect::<AppResult<_>>()?;
+    Ok((items, Ground { reason, on: args.date }))
+}
+
+fn list(app: &App, customer: &str, format: Format) -> AppResult<ExitCode> {
+    let customer = CustomerId::parse(customer).map_err(|error| AppError::Invalid(format!("--customer: {error}")))?;
+    let views = credits::list(app, &customer)?;
+    print_or(format, &serde_json::json!({ "customer": customer, "credits": views }), || print_list(&views));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print_list(views: &[CreditView]) {
+    if views.is_empty() {
+        println!("Nothing was ever credited to this customer.");
+        return;
+    }
+    let mut rows = Vec::new();
+    for view in views {
+        let head = [view.id.to_string(), view.policy.clone(), view.asset.clone(), group(&view.amount)];
+        let tail = [group(&view.owed), view.state.to_owned(), view.issued_at.date_naive().to_string()];
+        rows.push(head.into_iter().chain(tail).collect());
+        for moved in &view.movements {
+            let why = moved.reason.clone().unwrap_or_default();
+            let head = [moved.transfer.to_string(), format!("  {}", moved.what), String::new(), group(&moved.amount)];
+            rows.push(head.into_iter().chain([String::new(), why, moved.effective_on.to_string()]).collect());
+        }
+    }
+    table(&["transfer", "policy", "asset", ">amount", ">owed", "state", "date"], &rows);
+}
+
+fn print_taken(taken: &file::Taken, verb: &str, format: Format) -> ExitCode {
+    print_or(format, taken, || {
+        println!(
+            "{} credits recorded as {verb}, {} had been before, {} refused.",
+            group(&taken.recorded.to_string()),
+            group(&taken.already.to_string()),
+            group(&taken.refused.to_string())
+        );
+        for refusal in taken.refusals.iter().take(SHOWN) {
+            println!("  line {}: {} {} ({})", refusal.index, refusal.id, refusal.detail, refusal.code);
+        }
+    });
+    if taken.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn print_made(made: &[Corrected], verb: &str, format: Format) {
+    print_or(format, &serde_json::json!({ "corrections": made }), || {
+        for one in made {
+            println!(
+                "{verb} {} {} of {} from {} on ({}); {} still owed. Transfer {}.",
+                group(&one.amount),
+                one.asset,
+                one.original,
+                one.effective_on,
+                one.reason,
+                group(&one.owed),
+                one.transfer
+            );
+        }
+    });
+}

@@ -1,0 +1,108 @@
+//! The log of all commands and credits: sealed beside the work, read again, and shown to claimants.
+
+use std::path::Path;
+
+use redress_domain::log::documents::spell;
+use redress_domain::log::{Proof, PublicKey, SignedHead};
+use redress_domain::merkle::empty_root;
+use redress_store::log::proof;
+use redress_store::log::seal::{self, Pass, Reach};
+use redress_store::log::verify::Trust;
+use redress_store::verify::{self, Check};
+use redress_store::{StoreError, claims};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::error::{AppError, AppResult};
+
+/// The file in the data folder that keeps the newest head outside the database.
+const HEAD_FILE: &str = "log-head.json";
+
+/// Gives what was committed since its place in the log, and keeps the new head outside the database.
+pub fn seal(app: &App, reach: Reach) -> AppResult<Pass> {
+    let kept = kept_head(app)?;
+    let pass = app.store.with(|connection| seal::pass(connection, app.secrets.signer(), reach, kept.as_ref()))?;
+    if pass.refused > 0 {
+        tracing::error!(rows = pass.refused, "rows were edited or inserted by hand; redress verify names them");
+    }
+    if let Some(head) = &pass.head {
+        keep_head(app, head)?;
+    }
+    Ok(pass)
+}
+
+/// The head that this machine kept; none before the first, or where the data folder does not last.
+fn kept_head(app: &App) -> AppResult<Option<SignedHead>> {
+    let path = app.settings.data_dir.join(HEAD_FILE);
+    if path.exists() { read_head(&path).map(Some) } else { Ok(None) }
+}
+
+/// Keeps a head: all of the new file or all of the old one is there, whatever happens.
+fn keep_head(app: &App, head: &SignedHead) -> AppResult<()> {
+    let folder = &app.settings.data_dir;
+    let path = folder.join(HEAD_FILE);
+    let writing = || format!("writing {}", path.display());
+    std::fs::create_dir_all(folder).map_err(AppError::io(writing()))?;
+    let text = serde_json::to_vec_pretty(head).map_err(|error| AppError::io(writing())(error.into()))?;
+    let fresh = folder.join(format!("{HEAD_FILE}.{}", Uuid::new_v4().simple()));
+    std::fs::write(&fresh, text).and_then(|()| std::fs::rename(&fresh, &path)).map_err(AppError::io(writing()))
+}
+
+/// Seals what a command left; the command itself is done, so a failure is only logged.
+pub fn seal_after(app: &App) {
+    if let Err(error) = seal(app, Reach::Recent) {
+        tracing::error!(%error, "the log was not sealed; redress verify says why");
+    }
+}
+
+/// The newest signed head, over everything that was committed.
+pub fn head(app: &App) -> AppResult<SignedHead> {
+    seal(app, Reach::All)?;
+    let newest = app.store.with(seal::newest_head)?;
+    Ok(newest.unwrap_or_else(|| app.secrets.signer().sign(0, empty_root(), spell(chrono::Utc::now()))))
+}
+
+/// Reads everything again: the books, the log over them, and a head that was kept elsewhere.
+pub fn verify(app: &App, exported: Option<SignedHead>) -> AppResult<Vec<Check>> {
+    // Whatever keeps the log from being sealed is what the checks are about to name.
+    if let Err(error) = seal(app, Reach::All) {
+        tracing::error!(%error, "the log cannot be sealed");
+    }
+    let kept = kept_head(app)?.map(|head| ("the log continues the head in the data folder", head));
+    let exported = exported.map(|head| ("the log continues the exported head", head));
+    let trust =
+        Trust { public_key: app.secrets.signer().public_key(), kept: [kept, exported].into_iter().flatten().collect() };
+    Ok(app.store.with(|connection| verify::run(connection, &trust))?)
+}
+
+/// What shows a claimant that the claim stands in the log; none when there is no such claim.
+pub fn proof_of(app: &App, claim: Uuid) -> AppResult<Option<Proof>> {
+    let Some(view) = app.store.with(|connection| claims::find(connection, claim))? else { return Ok(None) };
+    seal(app, Reach::Recent)?;
+    let shown = app.store.with(|connection| -> AppResult<_> {
+        let Some(head) = seal::newest_head(connection)? else { return Ok(None) };
+        Ok(Some(proof::of_claim(connection, &view.claim.customer_id, claim, head)?))
+    })?;
+    match shown {
+        Some(proof) if !proof.entries.is_empty() => Ok(Some(proof)),
+        _ => Err(StoreError::corrupt(format!("claim {claim} has no audit entry in the log")).into()),
+    }
+}
+
+/// Reads a head that was exported before.
+pub fn read_head(path: &Path) -> AppResult<SignedHead> {
+    read_json(path, "an exported head of the log")
+}
+
+/// Checks a claimant's proof, without the installation.
+pub fn check_proof(path: &Path, key: Option<&PublicKey>) -> AppResult<Proof> {
+    let proof: Proof = read_json(path, "a proof")?;
+    proof.check(key).map_err(|error| AppError::Refused(format!("the proof does NOT hold: {error}")))?;
+    Ok(proof)
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> AppResult<T> {
+    let text = std::fs::read(path).map_err(AppError::io(format!("reading {}", path.display())))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| AppError::Refused(format!("{} is not {what}: {error}", path.display())))
+}

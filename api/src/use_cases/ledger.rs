@@ -1,0 +1,189 @@
+//! Questions to the ledger: balances at an instant, and every transfer in a file.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use redress_domain::ledger::TransferCode;
+use redress_store::export::{self, ExportRow};
+use redress_store::{StoreError, balances, ledger};
+use rust_decimal::Decimal;
+use serde::Serialize;
+
+use super::reports::figure;
+use crate::app::App;
+use crate::error::{AppError, AppResult};
+
+/// The balances of a group of accounts at an instant. Amounts are in the asset's unit.
+#[derive(Debug, Serialize)]
+pub struct Balances {
+    /// The instant: asked for it again, the answer is the same for ever.
+    pub at: DateTime<Utc>,
+    /// By account.
+    pub balances: Vec<AccountBalance>,
+    /// The group's sum in each asset.
+    pub totals: Vec<Total>,
+}
+
+/// A balance.
+#[derive(Debug, Serialize)]
+pub struct AccountBalance {
+    /// The account.
+    pub account: String,
+    /// Its kind.
+    pub kind: String,
+    /// The asset.
+    pub asset: String,
+    /// What it received less what it gave.
+    pub balance: String,
+}
+
+/// The sum of a group in one asset.
+#[derive(Debug, Serialize)]
+pub struct Total {
+    /// The asset.
+    pub asset: String,
+    /// How many accounts.
+    pub accounts: usize,
+    /// The sum.
+    pub balance: String,
+}
+
+/// The balances of an account and of all below it, at `at` or at this moment. They are consistent while the batch runs:
+/// all of a posting counts, or none of it.
+pub fn balance(app: &App, group: &str, at: Option<DateTime<Utc>>) -> AppResult<Balances> {
+    app.store.with(|connection| {
+        let settled = ledger::settle(connection)?;
+        let at = settled_instant(at, settled)?;
+        let rows = balances::of_group(connection, group, at)?;
+        if rows.is_empty() {
+            return Err(AppError::Refused(format!(
+                "no account is named {group:?} and none stands below it; redress ledger balance '' lists all"
+            )));
+        }
+        let mut sums: BTreeMap<&str, (i16, usize, Decimal)> = BTreeMap::new();
+        for row in &rows {
+            let (_, accounts, sum) = sums.entry(&row.asset).or_insert((row.scale, 0, Decimal::ZERO));
+            *accounts += 1;
+            *sum = sum.checked_add(row.minor).ok_or_else(|| {
+                StoreError::corrupt(format!("the sum of {} is beyond what can be counted", row.asset))
+            })?;
+        }
+        let totals = sums
+            .into_iter()
+            .map(|(asset, (scale, accounts, sum))| Total {
+                asset: asset.to_owned(),
+                accounts,
+                balance: figure(sum, scale),
+            })
+            .collect();
+        let balances = rows
+            .into_iter()
+            .map(|row| AccountBalance {
+                balance: figure(row.minor, row.scale),
+                account: row.account,
+                kind: row.kind,
+                asset: row.asset,
+            })
+            .collect();
+        Ok(Balances { at, balances, totals })
+    })
+}
+
+/// The instant that is asked for; refused when its answer could still change.
+pub fn settled_instant(at: Option<DateTime<Utc>>, settled: DateTime<Utc>) -> AppResult<DateTime<Utc>> {
+    match at {
+        Some(at) if at > settled => {
+            Err(AppError::Invalid("--at lies in the future: its answer could still change".into()))
+        }
+        at => Ok(at.unwrap_or(settled)),
+    }
+}
+
+/// How an export is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// With one heading.
+    Csv,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+/// A transfer as it is exported.
+#[derive(Serialize)]
+struct Exported<'a> {
+    recorded_at: String,
+    posting: i64,
+    run: Option<i64>,
+    customer: &'a str,
+    transfer: String,
+    code: &'static str,
+    debit: &'a str,
+    credit: &'a str,
+    asset: &'a str,
+    amount: String,
+    policy: Option<&'a str>,
+    policy_version: Option<&'a str>,
+    subject: &'a str,
+    of_credit: Option<String>,
+    reverses: Option<String>,
+    effective_on: Option<String>,
+    reason: Option<&'a str>,
+}
+
+/// Writes every transfer recorded until `at`, by customer and id, and returns how many. Only a page is held in memory.
+pub fn export(app: &App, layout: Layout, at: Option<DateTime<Utc>>, out: &mut impl Write) -> AppResult<u64> {
+    app.store.with(|connection| {
+        let settled = ledger::settle(connection)?;
+        let at = settled_instant(at, settled)?;
+        let mut count = 0;
+        match layout {
+            Layout::Csv => {
+                let mut writer = csv::Writer::from_writer(&mut *out);
+                export::transfers(connection, at, |row| -> AppResult<()> {
+                    count += 1;
+                    writer.serialize(exported(row)?).map_err(|error| match error.into_kind() {
+                        // A reader that went away is told from a full disk by its kind.
+                        csv::ErrorKind::Io(error) => AppError::io("writing the export")(error),
+                        other => AppError::io("writing the export")(std::io::Error::other(format!("{other:?}"))),
+                    })
+                })?;
+                writer.flush().map_err(AppError::io("writing the export"))?;
+            }
+            Layout::Ndjson => {
+                export::transfers(connection, at, |row| -> AppResult<()> {
+                    count += 1;
+                    serde_json::to_writer(&mut *out, &exported(row)?)
+                        .map_err(|error| AppError::io("writing the export")(error.into()))?;
+                    out.write_all(b"\n").map_err(AppError::io("writing the export"))
+                })?;
+            }
+        }
+        out.flush().map_err(AppError::io("writing the export"))?;
+        Ok(count)
+    })
+}
+
+fn exported(row: &ExportRow) -> AppResult<Exported<'_>> {
+    let code = TransferCode::from_number(row.code)
+        .ok_or_else(|| StoreError::corrupt(format!("transfer {} has code {}", row.id, row.code)))?;
+    Ok(Exported {
+        recorded_at: row.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true),
+        posting: row.posting_id,
+        run: row.run_id,
+        customer: &row.customer_id,
+        transfer: row.id.to_string(),
+        code: code.as_str(),
+        debit: &row.debit,
+        credit: &row.credit,
+        asset: &row.asset,
+        amount: figure(Decimal::from(row.amount), row.scale),
+        policy: row.policy.as_deref(),
+        policy_version: row.policy_version.as_deref(),
+        subject: &row.subject,
+        of_credit: row.credit_id.map(|id| id.to_string()),
+        reverses: row.original_id.map(|id| id.to_string()),
+        effective_on: row.effective_on.map(|date| date.to_string()),
+        reason: row.reason.as_deref(),
+    })
+}

@@ -1,0 +1,15 @@
+//! The Merkle log over all audit entries and postings: what a transaction seals, how leaves get their numbers, what a
+//! claimant's proof is made of, and how everything is read again.
+
+mod leaves;
+pub mod proof;
+pub mod seal;
+mod tree;
+pub mod verify;
+
+pub use leaves::seal_transfers;
+
+/// The kind of a leaf that is an audit entry.
+const ENTRY: i16 = 1;
+/// The kind of a leaf that is a posting.
+const POSTING: i16 = 2;

@@ -1,0 +1,118 @@
+//! Answers about the past, while others write and while others hold locks.
+
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use serde_json::Value;
+
+use super::{balance, credit, credited, import, publish, record, reverse};
+use crate::harness::{INCIDENT, Redress};
+
+#[test]
+fn a_group_has_totals_and_a_name_is_no_prefix_of_another() {
+    Redress::test(|redress| {
+        credited(redress, &[("a", "h", "10.00")]);
+        redress.with_budget("kakaotalk", "KRW", "5000").with_budget("melon", "day:melon", "7");
+        let group = redress.json(&["ledger", "balance", "provision/kakao-2022-10-15"]);
+        assert_eq!(group["balances"].as_array().unwrap().len(), 3, "{group}");
+        let totals: Vec<_> = group["totals"].as_array().unwrap().iter().map(|t| (&t["asset"], &t["balance"])).collect();
+        assert_eq!(format!("{totals:?}").matches("String").count(), 6, "{group}");
+        assert_eq!(redress.json(&["ledger", "balance", "provision/"])["totals"], group["totals"]);
+        assert_eq!(balance(redress, "provision/kakao-2022-10-15/melon/day:melon"), "7");
+        redress.run(&["ledger", "balance", "prov"]).fails(1, "no account is named");
+        redress.run(&["ledger", "balance", "provision/kakao"]).fails(1, "no account is named");
+        for total in redress.json(&["ledger", "balance", ""])["totals"].as_array().unwrap() {
+            assert!(total["balance"].as_str().unwrap().chars().all(|c| "0.".contains(c)), "{total}");
+        }
+        redress.run(&["ledger", "balance", "owed", "--at", "2999-01-01T00:00:00Z"]).fails(1, "future");
+        redress.run(&["report", "liability", "--at", "2999-01-01T00:00:00Z"]).fails(1, "future");
+        let long_ago = redress.json(&["ledger", "balance", "owed/GBP", "--at", "2022-10-15T00:00:00Z"]);
+        assert_eq!(long_ago["balances"][0]["balance"], "0.00");
+    });
+}
+
+#[test]
+fn an_answer_about_the_past_is_never_rewritten() {
+    Redress::test(|redress| {
+        credited(redress, &[("a", "h", "10.00"), ("b", "h", "5.00")]);
+        let ask = |at: Option<&str>| {
+            let at: Vec<&str> = at.into_iter().flat_map(|at| ["--at", at]).collect();
+            redress.json(&[&["ledger", "balance", ""], &at[..]].concat())
+        };
+        let liability = |at: &str| redress.json(&["report", "liability", "--at", at]);
+        let mut answers: Vec<(Value, Value)> = Vec::new();
+        let mut note = || {
+            let answer = ask(None);
+            let at = answer["at"].as_str().unwrap().to_owned();
+            let owed = liability(&at);
+            answers.push((answer, owed));
+        };
+        note();
+        record(redress, "deliver", &format!("a,{},3.00,,\n", credit(redress, "a"))).succeeds();
+        note();
+        reverse(redress, &[&credit(redress, "b")], &[]).succeeds();
+        note();
+        publish(redress, 3);
+        redress.issue();
+        note();
+        // What the names mean cannot be changed by the server, nor deleted; what may change changes no answer.
+        for change in [
+            "UPDATE account SET name = 'x'",
+            "DELETE FROM account",
+            "UPDATE asset SET scale = 0",
+            "UPDATE posting SET recorded_at = now()",
+            "DELETE FROM policy_version",
+            "DELETE FROM policy",
+        ] {
+            assert!(redress.sql_as_app(change).unwrap_err().contains("permission denied"), "{change}");
+        }
+        redress.sql_as_app("DELETE FROM holding; DELETE FROM personal; DELETE FROM claim; DELETE FROM notice").unwrap();
+        for (answer, owed) in &answers {
+            let at = answer["at"].as_str().unwrap();
+            let mut again = ask(Some(at));
+            // An account that was opened since had nothing then.
+            let known: Vec<&Value> = answer["balances"].as_array().unwrap().iter().collect();
+            again["balances"]
+                .as_array_mut()
+                .unwrap()
+                .retain(|balance| known.contains(&balance) || balance["balance"] != "0.00");
+            assert_eq!(again["balances"], answer["balances"]);
+            assert_eq!(&liability(at), owed);
+        }
+    });
+}
+
+#[test]
+fn a_lock_on_the_payers_row_does_not_stop_everything() {
+    Redress::test(|redress| {
+        credited(redress, &[("a", "h", "10.00"), ("b", "h", "5.00"), ("c", "h", "1.00")]);
+        redress.with_policies(&["mobility-pro"]).with_budget("mobility-pro", "points:mobility", "100000");
+        let ids = ["a", "b", "c"].map(|customer| credit(redress, customer));
+        import(redress, &[("d", "h", "2.00")]);
+        let mut stuck = redress.owner();
+        stuck.batch_execute("BEGIN; UPDATE budget SET spent = spent WHERE spent > 0").unwrap();
+        std::thread::scope(|scope| {
+            // These need the payer's row, and wait for it: a run, and a reversal into it.
+            let run = scope.spawn(|| redress.json(&["issue", "--incident", INCIDENT, "--policy", "grant"]));
+            let reversal = scope.spawn(|| reverse(redress, &[&ids[2]], &[]).succeeds());
+            let waiting =
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+            crate::harness::wait_until("both wait for the budget", || redress.number(waiting) == 2);
+            // These do not, and answer at once.
+            let begun = Instant::now();
+            assert_eq!(balance(redress, "owed/GBP"), "16.00");
+            record(redress, "deliver", &format!("a,{},,,\n", ids[0])).succeeds();
+            record(redress, "expire", &format!("b,{},,,\n", ids[1])).succeeds();
+            assert_eq!(balance(redress, "owed/GBP"), "1.00");
+            redress.with_budget("kakaotalk", "KRW", "100");
+            redress.run(&["report", "liability"]).succeeds();
+            redress.run(&["ledger", "export"]).succeeds();
+            redress.run(&["verify"]).succeeds();
+            assert!(begun.elapsed() < Duration::from_secs(30) && !run.is_finished() && !reversal.is_finished());
+            stuck.batch_execute("COMMIT").unwrap();
+            assert_eq!(run.join().unwrap()["issued"], 1);
+            reversal.join().unwrap();
+        });
+        assert_eq!(balance(redress, "owed/GBP"), "2.00");
+    });
+}
