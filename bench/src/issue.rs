@@ -2,6 +2,7 @@
 //! identical indexes, on the same server, with fsync on, round by round in databases cloned from one template.
 //!
 //! Both run in processes of their own, so that neither warms the other and the peak memory is the job's alone.
+#![allow(clippy::float_arithmetic, reason = "ratios of times; no money is counted here")]
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
