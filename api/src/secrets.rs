@@ -37,16 +37,14 @@ pub struct Secrets {
 impl Secrets {
     /// Reads the keys from the environment or the data folder; outside production they are made when missing.
     pub fn load(settings: &Settings) -> AppResult<Self> {
-        let master = key_text(settings, "master", MASTER_KEY, MASTER_KEY_FILE)?;
-        let signing = key_text(settings, "signing", SIGNING_KEY, SIGNING_KEY_FILE)?;
-        Self::from_hex(master.trim(), signing.trim())
+        let master = parse_key("master", &key_text(settings, "master", MASTER_KEY, MASTER_KEY_FILE)?)?;
+        let signing = parse_key("signing", &key_text(settings, "signing", SIGNING_KEY, SIGNING_KEY_FILE)?)?;
+        Ok(Self::new(&master, &signing))
     }
 
-    /// The keys of two texts of 64 hex digits.
-    pub fn from_hex(master: &str, signing: &str) -> AppResult<Self> {
-        let master = parse_key("master", master)?;
-        let signer = Signer::new(&parse_key("signing", signing)?);
-        Ok(Self { sealing: derive(&master, b"sealing"), tokens: derive(&master, b"claimant tokens"), signer })
+    fn new(master: &[u8; KEY_LENGTH], signing: &[u8; KEY_LENGTH]) -> Self {
+        let signer = Signer::new(signing);
+        Self { sealing: derive(master, b"sealing"), tokens: derive(master, b"claimant tokens"), signer }
     }
 
     /// What signs the log's heads.
@@ -138,7 +136,7 @@ fn parse_key(name: &str, text: &str) -> AppResult<[u8; KEY_LENGTH]> {
     let weak = |why: &str| {
         AppError::Refused(format!("the {name} key {why}: it must be 64 random hex digits (openssl rand -hex 32)"))
     };
-    let bytes = hex::decode(text).map_err(|_| weak("is not hex"))?;
+    let bytes = hex::decode(text.trim()).map_err(|_| weak("is not hex"))?;
     let key: [u8; KEY_LENGTH] = bytes.try_into().map_err(|_| weak("has the wrong length"))?;
     let mut distinct = key;
     distinct.sort_unstable();
@@ -197,7 +195,8 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_in_its_own_context_only() {
-        let secrets = Secrets::from_hex(KEY, KEY).unwrap();
+        let key = parse_key("master", KEY).unwrap();
+        let secrets = Secrets::new(&key, &key);
         let sealed = secrets.seal(b"010-1234-5678", "customer a").unwrap();
         assert_eq!(secrets.open(&sealed, "customer a").unwrap(), b"010-1234-5678");
         assert!(secrets.open(&sealed, "customer b").is_err());
@@ -212,8 +211,7 @@ mod tests {
     #[test]
     fn a_weak_key_is_refused() {
         for weak in ["", "abc", &"00".repeat(32), &"ab".repeat(31), "secret"] {
-            assert!(Secrets::from_hex(weak, KEY).is_err(), "{weak}");
-            assert!(Secrets::from_hex(KEY, weak).is_err(), "{weak}");
+            assert!(parse_key("master", weak).is_err(), "{weak}");
         }
     }
 }

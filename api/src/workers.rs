@@ -1,6 +1,6 @@
 //! Threads that work beside the server until it stops.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use crate::use_cases::{audit, notices};
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often the log is sealed: each pass that finds something signs a head.
 const PAUSE_OF_SEALER: Duration = Duration::from_secs(5);
+/// How often claims that wait are looked at.
+const PAUSE_OF_READER: Duration = Duration::from_secs(10);
 /// The pause after a pass that failed: the database is away.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
 
@@ -33,6 +35,8 @@ impl Workers {
         let sender = app.clone();
         workers.add("notices", move |stopped| send_notices(&sender, &mailer, stopped))?;
         workers.add_sealer(app)?;
+        let reader = app.clone();
+        workers.add("claims", move |stopped| assess_claims(&reader, stopped))?;
         if app.database().embedded().is_some() {
             let keeper = app.clone();
             workers.add("database", move |stopped| keep_database(&keeper, stopped))?;
@@ -76,14 +80,25 @@ impl Workers {
 
 fn send_notices(app: &App, mailer: &Mailer, stopped: &Receiver<()>) {
     let mut pause = PAUSE;
+    let stop = || stopped.try_recv() == Err(TryRecvError::Disconnected);
     while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-        pause = match notices::send_due(app, mailer) {
+        pause = match notices::send_due(app, mailer, &stop) {
             Ok(_) => PAUSE,
             Err(error) => {
                 tracing::error!(%error, "notices stand still");
                 PAUSE_AFTER_ERROR
             }
         };
+    }
+}
+
+/// Assesses claims that were overlooked when their policy came into force.
+fn assess_claims(app: &App, stopped: &Receiver<()>) {
+    let actor = Actor { name: "system".into(), origin: "worker".into() };
+    while stopped.recv_timeout(PAUSE_OF_READER) == Err(RecvTimeoutError::Timeout) {
+        if let Err(error) = policies::assess_overlooked(app, &actor) {
+            tracing::error!(%error, "claims that wait are not assessed");
+        }
     }
 }
 

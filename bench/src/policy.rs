@@ -10,7 +10,7 @@ use std::hint::black_box;
 use redress_domain::policy::{ClaimView, Outcome, Policy, Subject};
 use serde_json::{Map, Value, json};
 
-use crate::report::{Report, Scale, median, rounded, seconds};
+use crate::report::{Report, Scale, median, processor_seconds, rounded};
 use baselines::{
     Answer, Cel, K3, MELON, Melon, Merchant, cel_melon, cel_melon_flat, cel_merchant, cel_merchant_flat, melon,
     merchant,
@@ -150,7 +150,7 @@ fn race(name: &str, passes: usize, of: &Contestants<'_>) -> Result<Times, String
     let mut times = Times::new();
     for _ in 0..ROUNDS {
         let time = |passes: usize, work: &dyn Fn(usize)| {
-            let all = seconds(|| (0..passes).for_each(|_| (0..INPUTS).for_each(work)));
+            let all = processor_seconds(|| (0..passes).for_each(|_| (0..INPUTS).for_each(work)));
             all / passes as f64
         };
         times.ours.push(time(passes, &|input| {

@@ -109,7 +109,9 @@ impl ClaimState {
         Ok(match (self, action) {
             (S::Draft, M::Submit) => S::Submitted,
             (S::Submitted, M::AwaitPolicy) => S::PendingPolicy,
-            (S::Submitted | S::PendingPolicy | S::NeedsInformation, M::Review) | (S::Declined, M::Appeal) => {
+            // A grant goes back to a person when its loss turns out to be paid elsewhere.
+            (S::Submitted | S::PendingPolicy | S::NeedsInformation | S::Approved | S::PartlyApproved, M::Review)
+            | (S::Declined, M::Appeal) => {
                 S::InReview
             }
             (S::Submitted | S::InReview | S::PendingPolicy, M::RequestInformation) => S::NeedsInformation,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
-use crate::schema::{assessment, claim, incident, personal, service};
+use crate::schema::{assessment, claim, incident, personal, policy, policy_version, service};
 
 /// A claim as a row.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -170,6 +170,22 @@ pub fn of_service(
         .order(claim::id)
         .limit(limit)
         .select(ClaimRow::as_select())
+        .load(connection)?)
+}
+
+/// Where claims wait for a policy although one is in force: incident and service by name.
+pub fn overlooked(connection: &mut Connection) -> StoreResult<Vec<(String, String)>> {
+    Ok(claim::table
+        .inner_join(incident::table.on(incident::id.eq(claim::incident_id)))
+        .inner_join(service::table.on(service::id.eq(claim::service_id)))
+        .inner_join(
+            policy::table.on(policy::incident_id.eq(claim::incident_id).and(policy::service_id.eq(claim::service_id))),
+        )
+        .inner_join(policy_version::table.on(policy_version::policy_id.eq(policy::id)))
+        .filter(claim::state.eq("pending_policy").and(policy::basis.ne("undecided")))
+        .filter(policy_version::approved_at.is_not_null().and(policy_version::retired_at.is_null()))
+        .select((incident::name, service::name))
+        .distinct()
         .load(connection)?)
 }
 

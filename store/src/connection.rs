@@ -17,7 +17,7 @@ pub const APP_ROLE: &str = "redress_app";
 /// How many rows one statement inserts: PostgreSQL takes 65,535 values, and no row has more than ten.
 pub(crate) const ROWS_PER_STATEMENT: usize = 5_000;
 /// How long a caller waits for a free connection.
-const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(10);
+const CHECKOUT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The database of one installation.
 #[derive(Clone)]

@@ -17,6 +17,9 @@ pub enum StoreError {
     /// A named constraint of the database refused the change.
     #[error("{}", constraint_message(.0))]
     Refused(String),
+    /// Something else depends on what was to be taken away.
+    #[error("{0}")]
+    InUse(String),
     /// Another transaction stood in the way; trying again is right.
     #[error("another transaction stood in the way: {0}")]
     Contention(String),

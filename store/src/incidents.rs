@@ -10,7 +10,7 @@ use redress_domain::{Incident, Window};
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
-use crate::schema::{impact, incident, service};
+use crate::schema::{claim, holding, impact, incident, service};
 
 /// An incident with the keys it has in this database.
 #[derive(Debug, Clone)]
@@ -69,6 +69,7 @@ pub fn save(connection: &mut Connection, loaded: &Incident, source_hash: &str, a
         .set(values)
         .returning(incident::id)
         .get_result(connection)?;
+    refuse_orphans(connection, key, loaded)?;
     diesel::delete(impact::table.filter(impact::incident_id.eq(key))).execute(connection)?;
     for affected in &loaded.services {
         let values = (
@@ -99,6 +100,30 @@ pub fn save(connection: &mut Connection, loaded: &Incident, source_hash: &str, a
         }
     }
     Ok(true)
+}
+
+/// Refuses a file that no longer names a service which holdings or claims belong to: they would be passed over in silence.
+fn refuse_orphans(connection: &mut Connection, incident_key: i32, loaded: &Incident) -> StoreResult<()> {
+    let known: Vec<(i32, String)> = impact::table
+        .inner_join(service::table.on(service::id.eq(impact::service_id)))
+        .filter(impact::incident_id.eq(incident_key))
+        .select((service::id, service::name))
+        .distinct()
+        .load(connection)?;
+    for (service_key, name) in known {
+        if loaded.services.iter().any(|service| service.id.as_str() == name) {
+            continue;
+        }
+        let holdings =
+            holding::table.filter(holding::incident_id.eq(incident_key).and(holding::service_id.eq(service_key)));
+        let claims = claim::table.filter(claim::incident_id.eq(incident_key).and(claim::service_id.eq(service_key)));
+        let held: bool = diesel::select(diesel::dsl::exists(holdings)).get_result(connection)?;
+        let claimed: bool = diesel::select(diesel::dsl::exists(claims)).get_result(connection)?;
+        if held || claimed {
+            return Err(StoreError::InUse(format!("service {name} must stay: holdings or claims belong to it")));
+        }
+    }
+    Ok(())
 }
 
 /// The names of all incidents.

@@ -49,6 +49,21 @@ fn an_acknowledgement_that_cannot_be_is_refused_alone_with_its_line() {
             "{done}"
         );
         assert_eq!((balance(redress, "delivered"), balance(redress, "owed")), ("9.00".into(), "9.00".into()));
+        // Lines are counted as an editor counts them, however they end.
+        for end in ["\n", "\r\n"] {
+            let text = [
+                format!("customer,credit,amount{end}"),
+                String::new(),
+                "a,b,1".into(),
+                format!("b,{b}"),
+                String::new(),
+            ];
+            let file = redress.file("ends.csv", text.join(end) + "x,\u{fffd},,");
+            let done = redress.run(&["credit", "deliver", &file, "--format", "json"]).fails(1, "").json();
+            let lines: Vec<_> =
+                done["refusals"].as_array().unwrap().iter().map(|r| r["index"].as_u64().unwrap()).collect();
+            assert_eq!(lines, [4, 5, 6], "{end:?}: {done}");
+        }
         let nothing = redress.file("empty.ndjson", "");
         redress.run(&["credit", "deliver", &nothing]).succeeds();
         let other = redress.file("x.xml", "");

@@ -89,9 +89,10 @@ fn a_lock_on_the_payers_row_does_not_stop_everything() {
         redress.with_policies(&["mobility-pro"]).with_budget("mobility-pro", "points:mobility", "100000");
         let ids = ["a", "b", "c"].map(|customer| credit(redress, customer));
         import(redress, &[("d", "h", "2.00")]);
-        let mut stuck = redress.owner();
-        stuck.batch_execute("BEGIN; UPDATE budget SET spent = spent WHERE spent > 0").unwrap();
         std::thread::scope(|scope| {
+            // It ends with this scope, so that a failure here leaves nobody waiting for it.
+            let mut stuck = redress.owner();
+            stuck.batch_execute("BEGIN; UPDATE budget SET spent = spent WHERE spent > 0").unwrap();
             // These need the payer's row, and wait for it: a run, and a reversal into it.
             let run = scope.spawn(|| redress.json(&["issue", "--incident", INCIDENT, "--policy", "grant"]));
             let reversal = scope.spawn(|| reverse(redress, &[&ids[2]], &[]).succeeds());
@@ -114,5 +115,35 @@ fn a_lock_on_the_payers_row_does_not_stop_everything() {
             reversal.join().unwrap();
         });
         assert_eq!(balance(redress, "owed/GBP"), "2.00");
+    });
+}
+
+#[test]
+fn a_posting_that_has_its_time_and_is_not_committed_yet_is_waited_for() {
+    Redress::test(|redress| {
+        credited(redress, &[("a", "h", "10.00")]);
+        let id = credit(redress, "a");
+        // Between its time and its commit a posting stands still for a second: far longer than it ever does.
+        redress.sql(
+            "CREATE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS $$
+                 BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
+             CREATE TRIGGER stand_still AFTER INSERT ON posting FOR EACH ROW EXECUTE FUNCTION stand_still()",
+        );
+        std::thread::scope(|scope| {
+            let delivery = scope.spawn(|| record(redress, "deliver", &format!("a,{id},4.00,,\n")).succeeds());
+            let stands =
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+            crate::harness::wait_until("the posting has its time", || redress.number(stands) == 1);
+            let answers =
+                ["owed/GBP", "", "delivered/melon"].map(|group| (group, redress.json(&["ledger", "balance", group])));
+            let exported = redress.run(&["ledger", "export"]).succeeds().stdout;
+            delivery.join().unwrap();
+            for (group, answer) in answers {
+                let again = redress.json(&["ledger", "balance", group, "--at", answer["at"].as_str().unwrap()]);
+                assert_eq!(again, answer);
+            }
+            assert_eq!(balance(redress, "owed/GBP"), "6.00");
+            assert!(exported.contains(",deliver,"), "{exported}");
+        });
     });
 }

@@ -139,7 +139,7 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
         Command::Budget(BudgetCommand::Reject(args)) => budget(app, &args, format, Act::Reject)?,
         Command::Issue(args) => return issue_credits(app, &args, format),
         Command::Notify => {
-            let pass = notices::send_due(app, &Mailer::new(&app.settings)?)?;
+            let pass = notices::send_due(app, &Mailer::new(&app.settings)?, &|| false)?;
             print_or(format, &pass, || {
                 println!("{} notices sent, {} postponed, {} dead.", pass.sent, pass.postponed, pass.dead);
             });

@@ -167,7 +167,7 @@ pub fn test(paths: &[PathBuf], output: Output, out: &mut dyn Write) -> io::Resul
     let passed = reports().flat_map(|report| &report.cases).filter(|case| case.passed()).count();
     let total: usize = reports().map(|report| report.coverage.total).sum();
     let covered: usize = reports().map(|report| report.coverage.covered).sum();
-    let percent = if total == 0 { 0 } else { covered * 100 / total };
+    let percent = (covered * 100).checked_div(total).unwrap_or(0);
     match output {
         Output::Json => {
             let coverage = json!({ "total": total, "covered": covered, "percent": percent });

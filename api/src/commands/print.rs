@@ -310,6 +310,12 @@ struct Lines {
     done: u64,
 }
 
+impl Default for Progress {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Progress {
     /// Nothing is shown until the job begins.
     #[must_use]

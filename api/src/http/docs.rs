@@ -101,7 +101,7 @@ struct Home {
 pub async fn home(app: web::Data<App>) -> ApiResult<HttpResponse> {
     let shows_mail = app.settings.smtp_url.is_none() && !app.settings.production;
     let incidents =
-        web::block(move || app.store.with(|connection| redress_store::incidents::names(connection))).await??;
+        web::block(move || app.store.with(redress_store::incidents::names)).await??;
     page(&Home { incidents, shows_mail })
 }
 

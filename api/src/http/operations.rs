@@ -100,7 +100,7 @@ pub async fn metrics(app: web::Data<App>, metrics: web::Data<Metrics>) -> ApiRes
     let (in_use, _) = app.store.pool_state();
     metrics.pool_in_use.set(i64::from(in_use));
     // Without a database the process still has figures of its own to tell.
-    let outbox = web::block(move || app.store.with(|connection| health::outbox(connection))).await?;
+    let outbox = web::block(move || app.store.with(health::outbox)).await?;
     if let Ok(outbox) = outbox {
         metrics.outbox_queued.set(outbox.queued);
         metrics.outbox_dead.set(outbox.dead);

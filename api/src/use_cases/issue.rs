@@ -326,6 +326,7 @@ pub fn run(app: &App, order: &Order, actor: &Actor, watcher: &dyn Watcher) -> Ap
         use crate::cli::Role;
         app.store.with(|connection| super::staff::require(connection, name, &[Role::Finance, Role::Administrator]))?;
     }
+    super::policies::assess_overlooked(app, actor)?;
     let context = Context::load(app, order, actor)?;
     let (run, resumed) = open(&context, order)?;
     let (done, all) = app.store.with(|connection| runs::tallies(connection, run.id))?;

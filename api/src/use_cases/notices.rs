@@ -31,8 +31,8 @@ pub struct Pass {
     pub dead: u64,
 }
 
-/// Sends everything that is due.
-pub fn send_due(app: &App, mailer: &Mailer) -> AppResult<Pass> {
+/// Sends everything that is due, or stops before the next one when it is told to; what was leased is due again soon.
+pub fn send_due(app: &App, mailer: &Mailer, stop: &dyn Fn() -> bool) -> AppResult<Pass> {
     let mut pass = Pass::default();
     loop {
         let now = Utc::now();
@@ -41,6 +41,9 @@ pub fn send_due(app: &App, mailer: &Mailer) -> AppResult<Pass> {
             return Ok(pass);
         }
         for notice in batch {
+            if stop() {
+                return Ok(pass);
+            }
             let outcome = match compose(app, &notice) {
                 Ok(letter) => letter.and_then(|letter| mailer.send(&letter.build()?)),
                 // Without a database there is nothing to record: the lease gives the notice back.

@@ -33,10 +33,15 @@ pub struct Done {
 /// Compiles a file; all its faults are the error.
 pub(super) fn compile(file: &Path) -> AppResult<Policy> {
     let source = std::fs::read_to_string(file).map_err(AppError::io(format!("reading {}", file.display())))?;
-    Policy::compile(&source, &file.display().to_string()).map_err(|faults| {
-        let shown: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        AppError::Invalid(format!("{} cannot be used:\n{}", file.display(), shown.join("\n")))
-    })
+    let refused = |faults: Vec<String>| {
+        AppError::Invalid(format!("{} cannot be used:\n{}", file.display(), faults.join("\n")))
+    };
+    let policy = Policy::compile(&source, &file.display().to_string())
+        .map_err(|faults| refused(faults.iter().map(ToString::to_string).collect()))?;
+    // Unfair terms are no fault of the language, but nobody publishes them without a waiver that says why.
+    let unfair: Vec<String> =
+        policy.notes().iter().filter(|note| note.refuses()).map(ToString::to_string).collect();
+    if unfair.is_empty() { Ok(policy) } else { Err(refused(unfair)) }
 }
 
 /// Where a policy belongs.
@@ -129,6 +134,20 @@ pub fn retire(app: &App, incident: &IncidentId, name: &PolicyId, actor: &Actor) 
         audit::append(connection, &[entry.before(&version).after(&serde_json::Value::Null)])?;
         Ok(Done { policy: name.clone(), version, assessed: 0 })
     })
+}
+
+/// Assesses every claim that waits although a policy of its service is in force: one that was filed at the very moment
+/// of the approval would else wait for ever.
+pub fn assess_overlooked(app: &App, actor: &Actor) -> AppResult<u64> {
+    let overlooked = app.store.with(claims::overlooked)?;
+    let mut assessed = 0;
+    for (incident, service) in overlooked {
+        let incident = IncidentId::parse(&incident).map_err(StoreError::corrupt)?;
+        let service = ServiceId::parse(&service).map_err(StoreError::corrupt)?;
+        let found = app.store.with(|connection| incidents::find(connection, &incident))?;
+        assessed += assess_waiting(app, &found, &service, actor)?;
+    }
+    Ok(assessed)
 }
 
 /// Assesses the claims of a service that waited for a policy; an interruption leaves the rest waiting for the next call.

@@ -105,7 +105,7 @@ impl Melon {
                 customer: CustomerId::parse(&format!("c{n}")).ok()?,
                 service: ServiceId::parse("melon").ok()?,
                 reference: HoldingRef::parse(&format!("h{n}")).ok()?,
-                kind: if n % 4 == 0 { "subscription".into() } else { "pass".into() },
+                kind: if n.is_multiple_of(4) { "subscription".into() } else { "pass".into() },
                 product: "hifi".into(),
                 valid_from: Some(from),
                 valid_until: Some(until),
@@ -120,18 +120,57 @@ impl Melon {
             _ => "",
         }
     }
+
+    /// What the rules ask about, each text refused unless it is one that the policy declares.
+    fn read(&self) -> Option<Pass> {
+        Some(Pass {
+            from: self.holding.valid_from?,
+            until: self.holding.valid_until?,
+            kind: match &*self.holding.kind {
+                "subscription" => Kind::Subscription,
+                "pass" => Kind::Pass,
+                _ => return None,
+            },
+            channel: match self.channel() {
+                "web" => Channel::Web,
+                "app_store" => Channel::AppStore,
+                "affiliate" => Channel::Affiliate,
+                _ => return None,
+            },
+        })
+    }
+}
+
+#[derive(PartialEq)]
+enum Kind {
+    Subscription,
+    Pass,
+}
+
+#[derive(PartialEq)]
+enum Channel {
+    Web,
+    AppStore,
+    Affiliate,
+}
+
+struct Pass {
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    kind: Kind,
+    channel: Channel,
 }
 
 /// Melon as somebody would write it by hand, over the same record.
 pub(crate) fn melon(input: &Melon) -> Answer {
-    let (Some(from), Some(until)) = (input.holding.valid_from, input.holding.valid_until) else { return Answer::Error };
+    let Some(pass) = input.read() else { return Answer::Error };
     let day = day();
-    let valid = from < day + TimeDelta::days(1) && until > day;
-    if input.channel() == "app_store" && valid {
+    let valid = pass.from < day + TimeDelta::days(1) && pass.until > day;
+    if pass.channel == Channel::AppStore && valid {
         Answer::Award(false, 1_500)
     } else if valid {
         Answer::Award(true, 3)
-    } else if &*input.holding.kind == "pass" && until == day {
+    } else if pass.kind == Kind::Pass && pass.until == day {
         Answer::Award(false, 1_500)
     } else {
         Answer::Decline

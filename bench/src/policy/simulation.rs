@@ -8,7 +8,7 @@ use redress_domain::holding::{Attribute, Attributes, Holding};
 use redress_domain::id::{CustomerId, HoldingRef, ServiceId};
 use redress_domain::policy::{Policy, Simulation, Subject};
 
-use crate::report::{median, seconds};
+use crate::report::{median, processor_seconds};
 
 /// What was measured.
 pub(crate) struct Simulated {
@@ -29,7 +29,7 @@ pub(crate) fn measure(policy: &Policy, rows: usize) -> Result<Simulated, String>
     for _ in 0..ROUNDS {
         let mut awards = 0_usize;
         let mut failure = None;
-        alone.push(seconds(|| {
+        alone.push(processor_seconds(|| {
             let read = each(&path, |holding| {
                 let subject = Subject { holding: Some(holding), ..Subject::default() };
                 awards += policy.assess(&subject).map_or(0, |outcome| outcome.awards().len());
@@ -37,7 +37,7 @@ pub(crate) fn measure(policy: &Policy, rows: usize) -> Result<Simulated, String>
             failure = read.err();
         }));
         let mut simulation = Simulation::new(policy);
-        simulated.push(seconds(|| {
+        simulated.push(processor_seconds(|| {
             let read = each(&path, |holding| {
                 let subject = Subject { holding: Some(holding), ..Subject::default() };
                 simulation.add(&policy.assess(&subject), || holding.reference.to_string());

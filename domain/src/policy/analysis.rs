@@ -10,7 +10,7 @@ enum Finding {
     Never { at: usize },
     Unreachable { at: usize, by: Vec<usize> },
     Overlap { first: usize, second: usize, where_: String },
-    Gap { where_: String, narrow: bool },
+    Gap { where_: String },
     Uncovered { where_: String },
 }
 
@@ -68,17 +68,13 @@ impl Loader<'_, '_, '_> {
                     "let each bound belong to one of them: `<` here and `>=` there",
                 );
             }
-            Finding::Gap { where_, narrow } => {
+            Finding::Gap { where_ } => {
                 let last = list.entries.len().saturating_sub(1);
                 let message =
                     format!("between two {what}s nothing is said of the case that {where_}: it falls to `otherwise`");
                 let remedy =
                     "let the bounds meet: `<=` here and `>` there; if it is meant, write a waiver for the lint \"gap\"";
-                if narrow {
-                    self.waivable("gap", span(last), name(last), message, remedy);
-                } else {
-                    self.checker.messages.warn("gap", span(last), message, remedy);
-                }
+                self.waivable("gap", span(last), name(last), message, remedy);
             }
             Finding::Uncovered { where_ } => self.checker.error(
                 "gap",
@@ -181,7 +177,17 @@ fn interior_gap(space: &mut Space<'_>, region: &Region, covered: &[Region]) -> R
             _ => None,
         })
         .collect();
+    let one = Number::Decimal(rust_decimal::Decimal::ONE);
     for (at, low, low_in, high, high_in) in ordered {
+        // A wide stretch is what `otherwise` is for, and a value written by itself is meant to stand alone; a gap no
+        // wider than one is a slip between `<` and `<=`, or between 300,000 and 300,001.
+        let exact = space
+            .dimensions
+            .get(at)
+            .is_some_and(|dimension| dimension.exact.contains(&low) || dimension.exact.contains(&high));
+        if exact || !high.subtract(low).is_ok_and(|width| width <= one) {
+            continue;
+        }
         let mut below = region.clone();
         below.insert(at, neighbour(space, at, low, low_in, covered, false));
         let mut above = region.clone();
@@ -190,9 +196,7 @@ fn interior_gap(space: &mut Space<'_>, region: &Region, covered: &[Region]) -> R
             Ok(space.is_inhabited(side) && space.remainder(std::slice::from_ref(side), covered)?.is_empty())
         };
         if known(space, &below)? && known(space, &above)? {
-            let one = Number::Decimal(rust_decimal::Decimal::ONE);
-            let narrow = high.subtract(low).is_ok_and(|width| width <= one);
-            return Ok(Some(Finding::Gap { where_: space.describe(region), narrow }));
+            return Ok(Some(Finding::Gap { where_: space.describe(region) }));
         }
     }
     Ok(None)
@@ -203,7 +207,7 @@ fn neighbour(space: &Space<'_>, at: usize, end: Number, inside: bool, covered: &
     let one = Number::Decimal(rust_decimal::Decimal::ONE);
     let integer = space.dimensions.get(at).is_some_and(|dimension| dimension.integer);
     if integer {
-        let next = if above { end.add(one) } else { end.subtract(one) }.unwrap_or(end);
+        let next = if above { end.plus(one) } else { end.subtract(one) }.unwrap_or(end);
         return Constraint::Interval(Some((next, true)), Some((next, true)));
     }
     if !inside {

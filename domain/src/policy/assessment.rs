@@ -459,7 +459,7 @@ impl Trace<'_> {
             _ => None,
         };
         Clause {
-            text: inner.text(node),
+            text: condition_text(inner, node),
             holds,
             sign,
             title: title_of(inner, node),
@@ -501,6 +501,24 @@ impl Trace<'_> {
         let more = if length > MOST { format!(", … ({length})") } else { String::new() };
         format!("[{}{more}]", items.join(", "))
     }
+}
+
+/// A condition as it stands in the policy; of a claim window or a document only the bound stands there.
+fn condition_text(inner: &Inner, node: NodeId) -> String {
+    let text = inner.text(node);
+    let (sign, left) = match inner.program.node(node) {
+        Node::Compare(op, left, _) => (op.as_str(), inner.text(left)),
+        Node::CompareSlot { op, slot, .. } => {
+            let name = inner.program.slots.get(usize::from(slot)).map_or("", |slot| &slot.name);
+            (op.as_str(), name.to_owned())
+        }
+        _ => return text,
+    };
+    if text.contains(sign) {
+        return text;
+    }
+    let left = if left == text { "claim.submitted_at" } else { &left };
+    format!("{left} {sign} {text}")
 }
 
 /// The title of what a comparison has on its left.

@@ -3,12 +3,13 @@
 use chrono_tz::Tz;
 
 use super::ast::{Expr, ExprKind};
-use super::check::{Checked, Checker, Scope, product_unit};
+use super::check::{Checked, Checker, Scope};
 use super::diagnostic::{Span, suggestion};
 use super::document::shorten;
 use super::flow::{Range, whole};
 use super::ir::{Extra, Function, Node};
 use super::number::{Number, RoundingMode};
+use super::operators::product_unit;
 use super::signatures::{SIGNATURES, Signature, signature};
 use super::time::parse_time_of_day;
 use super::types::{Base, Type, Unit};

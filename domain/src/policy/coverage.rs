@@ -11,6 +11,7 @@ use super::policy::{Inner, Policy};
 use super::program::Body;
 use super::rules::Action;
 use super::trace::{Step, Trace};
+use super::value::Constant;
 
 /// Something that cases must show, and what they have shown of it.
 #[derive(Debug, Clone)]
@@ -49,6 +50,10 @@ pub(crate) struct Collector<'p> {
     items: BTreeMap<(u8, String), Known>,
     /// For each comparison and condition the item it belongs to.
     nodes: BTreeMap<u32, String>,
+    /// For each comparison what stands on its left.
+    lefts: BTreeMap<u32, String>,
+    /// All written bounds of what stands on the left: a case that compares it with one of them is on some side of each.
+    bounds: BTreeMap<String, Vec<(String, &'p Constant)>>,
 }
 
 /// How much of a policy its cases show.
@@ -83,7 +88,7 @@ impl Coverage {
     /// The share in whole per cent, rounded down, so that 100 is said only when it is true.
     #[must_use]
     pub fn percent(&self) -> usize {
-        if self.total == 0 { 100 } else { self.covered * 100 / self.total }
+        (self.covered * 100).checked_div(self.total).unwrap_or(100)
     }
 }
 
@@ -95,7 +100,13 @@ const CAPS: u8 = 4;
 
 impl<'p> Collector<'p> {
     pub(crate) fn new(policy: &'p Policy) -> Self {
-        let mut collector = Self { policy, items: BTreeMap::new(), nodes: BTreeMap::new() };
+        let mut collector = Self {
+            policy,
+            items: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            lefts: BTreeMap::new(),
+            bounds: BTreeMap::new(),
+        };
         let inner: &'p Inner = &policy.inner;
         for rule in &inner.rules {
             collector.expect(
@@ -218,7 +229,7 @@ impl<'p> Collector<'p> {
     }
 
     fn comparison(&mut self, id: NodeId, op: BinaryOp, conditions: bool) {
-        let inner = &self.policy.inner;
+        let inner: &'p Inner = &self.policy.inner;
         let (left, right) = sides(inner, id);
         if !op.is_order() {
             if conditions {
@@ -240,6 +251,19 @@ impl<'p> Collector<'p> {
             for (side, wants) in wanted.iter_mut().zip(wants) {
                 *side |= wants;
             }
+        }
+        let program = &inner.program;
+        let constant = match program.node(id) {
+            Node::Compare(_, _, right) => program.constant_of(right),
+            Node::CompareSlot { constant, .. } => program.constants.get(constant as usize),
+            _ => None,
+        };
+        if let Some(constant) = constant {
+            let known = self.bounds.entry(left.clone()).or_default();
+            if !known.iter().any(|(known, _)| *known == name) {
+                known.push((name.clone(), constant));
+            }
+            self.lefts.insert(id.0, left);
         }
         self.nodes.insert(id.0, name);
     }
@@ -278,19 +302,25 @@ impl<'p> Collector<'p> {
                 }
                 Step::Atom { node, sides, result, .. } => {
                     let Some(name) = self.nodes.get(&node.0).cloned() else { continue };
-                    let order = sides.as_ref().and_then(|(left, right)| left.order(right));
-                    match (self.item(BOUNDS, &name), order) {
-                        (Some(Item::Bound { seen, .. }), Some(order)) => {
-                            let side = match order {
-                                Ordering::Less => 0,
-                                Ordering::Equal => 1,
-                                Ordering::Greater => 2,
-                            };
-                            seen[side] = true;
+                    let left_bounds = self.lefts.get(&node.0).and_then(|left| self.bounds.get(left)).cloned();
+                    match (sides, left_bounds) {
+                        (Some((left, _)), Some(bounds)) => {
+                            for (name, constant) in bounds {
+                                self.see_side(&name, left.order(&constant.value()));
+                            }
+                        }
+                        (Some((left, right)), None) if self.item(BOUNDS, &name).is_some() => {
+                            self.see_side(&name, left.order(right));
                         }
                         _ => {
+                            // `a != b` is counted as `a == b`, so that both are one item.
+                            let opposite = matches!(inner.program.node(*node), Node::Compare(BinaryOp::NotEqual, ..))
+                                || matches!(
+                                    inner.program.node(*node),
+                                    Node::CompareSlot { op: BinaryOp::NotEqual, .. }
+                                );
                             if let Some(Item::Truth { seen }) = self.item(TRUTHS, &name) {
-                                seen[usize::from(*result)] = true;
+                                seen[usize::from(*result != opposite)] = true;
                             }
                         }
                     }
@@ -305,6 +335,18 @@ impl<'p> Collector<'p> {
             {
                 seen[usize::from(cuts)] = true;
             }
+        }
+    }
+
+    fn see_side(&mut self, name: &str, order: Option<Ordering>) {
+        let side = match order {
+            Some(Ordering::Less) => 0,
+            Some(Ordering::Equal) => 1,
+            Some(Ordering::Greater) => 2,
+            None => return,
+        };
+        if let Some(Item::Bound { seen, .. }) = self.item(BOUNDS, name) {
+            seen[side] = true;
         }
     }
 

@@ -222,7 +222,7 @@ impl<'d> Table<'d> {
             DeValue::Array(items) => items
                 .iter()
                 .filter_map(|item| match item.get_ref() {
-                    DeValue::String(value) => Some(Text { value: &**value, span: span(item) }),
+                    DeValue::String(value) => Some(Text { value, span: span(item) }),
                     _ => {
                         mismatch(messages, &format!("an element of `{key}`"), "a text", item, &example);
                         None

@@ -40,7 +40,7 @@ impl Range {
     }
 
     pub(crate) fn add(self, other: Self) -> Self {
-        let sum = |a: Option<Number>, b: Option<Number>| a.zip(b).and_then(|(a, b)| a.add(b).ok());
+        let sum = |a: Option<Number>, b: Option<Number>| a.zip(b).and_then(|(a, b)| a.plus(b).ok());
         Self { low: sum(self.low, other.low), high: sum(self.high, other.high) }
     }
 

@@ -143,14 +143,15 @@ impl Loader<'_, '_, '_> {
             let message = format!("`{code}` turns into a paid plan");
             self.unfair("renews", span, code, message, "let it end by itself");
         }
-        let tops_up = terms.min_spend.as_ref().zip(terms.face.as_ref()).is_some_and(|(spend, face)| more(spend, face));
+        let tops_up =
+            terms.min_spend.as_ref().zip(terms.face.as_ref()).is_some_and(|(spend, face)| spend.is_above(face));
         if tops_up {
             let message =
                 format!("`{code}` can be used only by spending more than it is worth, of the claimant's own money");
             self.unfair("min-spend", span, code, message, "lower `min_spend` to at most `face`");
         }
         if let (Some(usable), Some(face)) = (&terms.usable, &terms.face)
-            && more(face, usable)
+            && face.is_above(usable)
         {
             let message = format!(
                 "`{code}` is worth less to the claimant ({} {}) than its face value ({} {})",
@@ -264,9 +265,4 @@ impl Loader<'_, '_, '_> {
             self.checker.error("unused-waiver", span, format!("the waiver of `{lint}`{about} waives nothing"), remedy);
         }
     }
-}
-
-/// Whether one amount is above another of the same asset.
-fn more(a: &Worth, b: &Worth) -> bool {
-    a.asset == b.asset && a.amount > b.amount
 }

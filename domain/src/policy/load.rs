@@ -441,7 +441,7 @@ impl<'d> Loader<'_, 'd, '_> {
             .map(|slot| (slot.name.to_string(), slot.span))
             .collect();
         for (name, span) in unused {
-            let message = format!("`{name}` is declared but never used, and yet every subject must have it");
+            let message = format!("`{name}` is declared but never used");
             self.checker.messages.warn("unused-fact", span, message, "use it, or take it out");
         }
     }

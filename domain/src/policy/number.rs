@@ -289,7 +289,7 @@ impl Number {
     }
 
     /// The sum.
-    pub fn add(self, other: Self) -> Result<Self, NumberError> {
+    pub fn plus(self, other: Self) -> Result<Self, NumberError> {
         match (self, other) {
             (Self::Decimal(a), Self::Decimal(b)) => add_decimals(a, b).map(Self::Decimal),
             _ => Ratio::of(self)?.add(Ratio::of(other)?)?.number(),
@@ -298,7 +298,7 @@ impl Number {
 
     /// The difference.
     pub fn subtract(self, other: Self) -> Result<Self, NumberError> {
-        self.add(other.negate())
+        self.plus(other.negate())
     }
 
     /// The product.
@@ -507,8 +507,8 @@ mod tests {
     fn what_does_not_fit_is_an_error_never_a_rounding() {
         let tiny = n("0.0000000000000000000000000001");
         assert_eq!(tiny.multiply(n("0.1")), Err(NumberError::Overflow));
-        assert_eq!(n("79228162514264337593543950335").add(n("1")), Err(NumberError::Overflow));
-        assert_eq!(n("79228162514264337593543950335").add(n("0.1")), Err(NumberError::Overflow));
+        assert_eq!(n("79228162514264337593543950335").plus(n("1")), Err(NumberError::Overflow));
+        assert_eq!(n("79228162514264337593543950335").plus(n("0.1")), Err(NumberError::Overflow));
         assert_eq!(n("1000000000000.00").multiply(n("1000000000000.00")).unwrap(), n("1000000000000000000000000"));
         for wrong in [
             "",

@@ -235,14 +235,22 @@ impl AssessError {
     }
 
     #[cold]
-    pub(crate) fn missing_fact(name: &str, given: &[String]) -> Self {
-        let remedy = match suggestion(name, given.iter().map(String::as_str)) {
-            Some(near) => format!("`{near}` is given: is that a typing mistake?"),
-            None => format!("state `{name}`, or give it a `default` in the policy's [facts]"),
-        };
+    pub(crate) fn missing_fact(name: &str) -> Self {
+        let remedy = format!("state `{name}`, or give it a `default` in the policy's [facts]");
         let mut error = Self::new("missing-fact", format!("the fact `{name}` is missing"), remedy);
         error.0.fact = Some(name.to_owned());
         error
+    }
+
+    /// Names the given fact that a missing one may have been mistyped as.
+    pub(crate) fn among(mut self, facts: &super::facts::Facts) -> Self {
+        if self.0.code == "missing-fact"
+            && let Some(name) = &self.0.fact
+            && let Some(near) = suggestion(name, facts.iter().map(|(name, _)| name))
+        {
+            self.0.remedy = format!("`{near}` is given: is that a typing mistake?");
+        }
+        self
     }
 
     #[cold]

@@ -43,6 +43,8 @@ pub(crate) struct Dimension {
     domain: Constraint,
     /// How bounds were written.
     shown: Vec<(Number, String)>,
+    /// Values written with `==`, `!=` or `in`: they are meant to stand alone.
+    pub(crate) exact: Vec<Number>,
 }
 
 /// A box: for each thing that matters what is allowed; everything else is free.
@@ -140,6 +142,9 @@ impl<'p> Space<'p> {
                 Some((bound, is_date)) => {
                     let at = self.ordered(left, is_date);
                     self.show(at, bound, right);
+                    if !op.is_order() {
+                        self.dimensions[at].exact.push(bound);
+                    }
                     Ok(self.intervals(at, op, bound, truth))
                 }
                 None => self.opaque(whole.canonical(), truth),
@@ -240,7 +245,15 @@ impl<'p> Space<'p> {
         }
         let end = |value: Option<Number>| value.map(|value| (value, true));
         let domain = Constraint::Interval(end(range.low), end(range.high));
-        self.dimensions.push(Dimension { key, integer, values: Vec::new(), closed: true, domain, shown: Vec::new() });
+        self.dimensions.push(Dimension {
+            key,
+            integer,
+            values: Vec::new(),
+            closed: true,
+            domain,
+            shown: Vec::new(),
+            exact: Vec::new(),
+        });
         self.dimensions.len() - 1
     }
 
@@ -269,6 +282,7 @@ impl<'p> Space<'p> {
             closed,
             domain: Constraint::Values(mask),
             shown: Vec::new(),
+            exact: Vec::new(),
         });
         self.dimensions.len() - 1
     }
@@ -535,7 +549,7 @@ fn to_whole(constraint: Constraint) -> Constraint {
     let round = |value: Number, mode| value.round(mode, rust_decimal::Decimal::ONE).unwrap_or(value);
     let low = low.map(|(value, inclusive)| {
         let up = round(value, Ceiling);
-        let whole = if !inclusive && up == value { up.add(one).unwrap_or(up) } else { up };
+        let whole = if !inclusive && up == value { up.plus(one).unwrap_or(up) } else { up };
         (whole, true)
     });
     let high = high.map(|(value, inclusive)| {

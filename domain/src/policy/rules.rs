@@ -330,3 +330,27 @@ pub struct AssetTerms {
     pub reference: Option<String>,
     pub(crate) span: Span,
 }
+
+impl AssetTerms {
+    /// What one unit is worth to the claimant: as stated, else its face value, but nothing when it can be used only
+    /// by spending more than that.
+    #[must_use]
+    pub fn usable_value(&self) -> Option<Worth> {
+        let face = self.face.as_ref();
+        if let Some(stated) = &self.usable {
+            return Some(stated.clone());
+        }
+        let tops_up = self.min_spend.as_ref().zip(face).is_some_and(|(spend, face)| spend.is_above(face));
+        face.map(
+            |face| if tops_up { Worth { amount: rust_decimal::Decimal::ZERO, ..face.clone() } } else { face.clone() },
+        )
+    }
+}
+
+impl Worth {
+    /// Whether it is more of the same asset.
+    #[must_use]
+    pub fn is_above(&self, other: &Self) -> bool {
+        self.asset == other.asset && self.amount > other.amount
+    }
+}

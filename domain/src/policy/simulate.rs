@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::limits::MAX_EXAMPLES;
 use super::outcome::{AssessError, Outcome};
 use super::policy::Policy;
-use super::rules::Worth;
+use super::rules::{AssetTerms, Worth};
 
 /// The most different amounts of one asset that are counted each by itself; beyond it by steps of 1, 2, 5.
 const MAX_DISTINCT: usize = 64;
@@ -245,7 +245,7 @@ impl Simulation {
             most: shown(tally.most.into()),
             cost: total(terms.and_then(|terms| terms.cost.as_ref())),
             face: total(terms.and_then(|terms| terms.face.as_ref())),
-            usable: total(terms.and_then(|terms| terms.usable.as_ref().or(terms.face.as_ref()))),
+            usable: total(terms.and_then(AssetTerms::usable_value).as_ref()),
             distribution: from
                 .iter()
                 .map(|(from, awards)| Bar { from: shown((*from).into()), exact: !tally.overflowed, awards: *awards })

@@ -109,7 +109,7 @@ pub(crate) fn bind_subject<'a>(
     for (at, (slot, place)) in program.slots.iter().zip(slots).enumerate() {
         from_subject(slot, subject, program, built, place)?;
         if matches!(place, Value::Missing) {
-            *place = absent(slot, &|| Vec::new())?;
+            *place = absent(slot);
             defaulted |= 1 << at;
         }
     }
@@ -130,7 +130,7 @@ pub(crate) fn bind_facts<'a>(
             None => implied(slot, facts),
         };
         if matches!(value, Value::Missing) {
-            *place = absent(slot, &|| facts.iter().map(|(name, _)| name.to_owned()).collect())?;
+            *place = absent(slot);
             defaulted |= 1 << at;
         } else {
             *place = value;
@@ -170,13 +170,10 @@ fn implied<'a>(slot: &Slot, facts: &'a Facts) -> Value<'a> {
     }
 }
 
-/// The default of a fact that is missing, or an error that names it.
-fn absent<'a>(slot: &'a Slot, given: &dyn Fn() -> Vec<String>) -> Result<Value<'a>, AssessError> {
-    match &slot.default {
-        Some(default) => Ok(default.value()),
-        None if slot.optional => Ok(Value::Missing),
-        None => Err(AssessError::missing_fact(&slot.name, &given())),
-    }
+/// The default of a fact that is missing. Without one it is an error, but only of the rule that really reads it: a
+/// record need not have what a later rule would ask about.
+fn absent(slot: &Slot) -> Value<'_> {
+    slot.default.as_ref().map_or(Value::Missing, Constant::value)
 }
 
 /// Writes the value of one fact into its place, which holds nothing before.

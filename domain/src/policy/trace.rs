@@ -44,7 +44,6 @@ pub struct Trace<'a> {
 
 impl<'a> Trace<'a> {
     /// What the policy says, or why it cannot.
-    #[must_use]
     pub fn outcome(&self) -> &Result<Outcome<'a>, AssessError> {
         &self.outcome
     }
@@ -128,7 +127,9 @@ impl Policy {
     /// The same from a facts file.
     #[must_use]
     pub fn trace_facts<'p>(&'p self, facts: &'p Facts) -> Trace<'p> {
-        self.record(|slots, built| bind_facts(&self.inner.program, facts, slots, built))
+        let mut trace = self.record(|slots, built| bind_facts(&self.inner.program, facts, slots, built));
+        trace.outcome = trace.outcome.map_err(|error| error.among(facts));
+        trace
     }
 
     fn record<'p>(

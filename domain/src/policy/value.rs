@@ -208,7 +208,8 @@ mod tests {
         let word = "abcdefghijklmnopqrstuvwxyz";
         for length in 0..=word.len() {
             let text = &word[..length];
-            assert!(same_text(text, &text.to_owned()));
+            let copy = text.to_owned();
+            assert!(same_text(text, &copy));
             assert!(!same_text(text, &word[..word.len() - length]) || length * 2 == word.len());
             for at in 0..length {
                 let mut other = text.to_owned().into_bytes();

@@ -94,25 +94,39 @@ struct Intake<'a> {
 impl Intake<'_> {
     fn csv(&mut self, path: &Path) -> AppResult<()> {
         let failed = |error: csv::Error| AppError::Invalid(format!("{}: {error}", path.display()));
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(failed)?;
+        let file = File::open(path).map_err(AppError::io(format!("reading {}", path.display())))?;
+        // A row ends at its line's end, and so does the last one: then the reader's place tells each row's line,
+        // whichever way lines end, and however many are blank. What is left of a line's end is trimmed with the cell.
+        let mut reader = csv::ReaderBuilder::new()
+            .flexible(true)
+            .trim(csv::Trim::All)
+            .terminator(csv::Terminator::Any(b'\n'))
+            .from_reader(file.chain(&b"\n"[..]));
         let headings = reader.headers().map_err(failed)?.clone();
         for needed in ["customer", "credit"] {
             if !headings.iter().any(|heading| heading == needed) {
                 return Err(AppError::Invalid(format!("{}: there is no column {needed:?}", path.display())));
             }
         }
-        for record in reader.records() {
-            let (line, row) = match record {
-                Ok(record) => {
-                    let line = record.position().map_or(0, csv::Position::line);
-                    (line, record.deserialize::<Row>(Some(&headings)).map_err(|error| error.to_string()))
-                }
+        let mut record = csv::StringRecord::new();
+        loop {
+            let read = reader.read_record(&mut record);
+            if matches!(read, Ok(false)) {
+                return Ok(());
+            }
+            let within = record.as_slice().bytes().filter(|byte| *byte == b'\n').count();
+            let line = usize::try_from(reader.position().line()).unwrap_or(usize::MAX).saturating_sub(1 + within);
+            match read {
                 Err(error) if error.is_io_error() => return Err(failed(error)),
-                Err(error) => (error.position().map_or(0, csv::Position::line), Err(error.to_string())),
-            };
-            self.row(usize::try_from(line).unwrap_or(usize::MAX), row)?;
+                Err(error) => self.row(line, Err(error.to_string()))?,
+                Ok(_) if record.len() == 1 && record.get(0) == Some("") => {}
+                Ok(_) if record.len() != headings.len() => {
+                    let counts = format!("the row has {} fields, the header {}", record.len(), headings.len());
+                    self.row(line, Err(counts))?;
+                }
+                Ok(_) => self.row(line, record.deserialize(Some(&headings)).map_err(|error| error.to_string()))?,
+            }
         }
-        Ok(())
     }
 
     fn ndjson(&mut self, path: &Path) -> AppResult<()> {

@@ -58,7 +58,10 @@ struct ProgrammePart {
 pub(super) struct Planned {
     due: Vec<Due>,
     exceptions: Vec<ExceptionRow>,
+    /// Claims that get their credit.
     claims: Vec<(String, Uuid)>,
+    /// Claims that go back to a person, since nothing is due for them.
+    returned: Vec<(String, Uuid)>,
     programme: Vec<ProgrammePart>,
     pub(super) tally: Tally,
 }
@@ -285,8 +288,8 @@ impl<'a> Plan<'a> {
         Ok(matches!(settled.outcome, Ok(Outcome::Award { .. })))
     }
 
-    /// A claim is issued when it has a credit; one that gets nothing since its loss is paid elsewhere, or a cap is
-    /// reached, stays granted and is seen by a person.
+    /// A claim is issued when it has a credit; one that gets nothing, since its loss is paid elsewhere, or a cap is
+    /// reached, goes back to a person.
     fn claim(&mut self, customer: &CustomerId, item: &Item<'_>, claim: Uuid, settled: &Settled<'_>) {
         let credited = |due: &redress_domain::policy::Due<'_>| due.to_credit > Amount::ZERO || !item.given.is_empty();
         if settled.due.iter().any(credited) {
@@ -301,6 +304,7 @@ impl<'a> Plan<'a> {
         });
         let why: Vec<String> = why.collect();
         if settled.outcome.is_ok() {
+            self.planned.returned.push((customer.to_string(), claim));
             self.except(customer, item, format!("nothing is due: {}", why.join("; ")));
         }
     }
