@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use redress_store::log::seal::Reach;
 
-use crate::app::App;
+use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
-use crate::use_cases::{audit, notices};
+use crate::use_cases::{audit, notices, policies};
 
 /// How often the outbox is looked at.
 const PAUSE: Duration = Duration::from_secs(1);

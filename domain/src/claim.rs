@@ -111,9 +111,7 @@ impl ClaimState {
             (S::Submitted, M::AwaitPolicy) => S::PendingPolicy,
             // A grant goes back to a person when its loss turns out to be paid elsewhere.
             (S::Submitted | S::PendingPolicy | S::NeedsInformation | S::Approved | S::PartlyApproved, M::Review)
-            | (S::Declined, M::Appeal) => {
-                S::InReview
-            }
+            | (S::Declined, M::Appeal) => S::InReview,
             (S::Submitted | S::InReview | S::PendingPolicy, M::RequestInformation) => S::NeedsInformation,
             (S::Submitted | S::InReview | S::PendingPolicy, M::Approve) => S::Approved,
             (S::Submitted | S::InReview | S::PendingPolicy, M::ApprovePartly) => S::PartlyApproved,

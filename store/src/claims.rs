@@ -259,11 +259,17 @@ pub fn granted_of_range(
     Ok(granted)
 }
 
-/// Marks claims as issued; returns how many stood where that is legal.
-pub fn mark_issued(connection: &mut Connection, claims: &[(String, Uuid)], at: DateTime<Utc>) -> StoreResult<usize> {
+/// Moves several claims the same way; returns how many stood where that is legal.
+pub fn advance_all(
+    connection: &mut Connection,
+    claims: &[(String, Uuid)],
+    action: ClaimMove,
+    to: ClaimState,
+    at: DateTime<Utc>,
+) -> StoreResult<usize> {
     let mut moved = 0;
     for (customer, id) in claims {
-        moved += usize::from(advance(connection, customer, *id, ClaimMove::Issue, ClaimState::Issued, at)?);
+        moved += usize::from(advance(connection, customer, *id, action, to, at)?);
     }
     Ok(moved)
 }

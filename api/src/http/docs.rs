@@ -100,8 +100,7 @@ struct Home {
 /// The first page: what this is and where to go.
 pub async fn home(app: web::Data<App>) -> ApiResult<HttpResponse> {
     let shows_mail = app.settings.smtp_url.is_none() && !app.settings.production;
-    let incidents =
-        web::block(move || app.store.with(redress_store::incidents::names)).await??;
+    let incidents = web::block(move || app.store.with(redress_store::incidents::names)).await??;
     page(&Home { incidents, shows_mail })
 }
 

@@ -216,9 +216,11 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::NotFound(what) => Self::with_detail(Code::NotFound, format!("there is no {what}")),
             StoreError::Unreachable(_) | StoreError::Contention(_) => unavailable(&error),
-            StoreError::Refused(_) | StoreError::InUse(_) | StoreError::Corrupt(_) | StoreError::Migration(_) | StoreError::Database(_) => {
-                internal(&error)
-            }
+            StoreError::Refused(_)
+            | StoreError::InUse(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Migration(_)
+            | StoreError::Database(_) => internal(&error),
         }
     }
 }

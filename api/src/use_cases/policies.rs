@@ -33,14 +33,12 @@ pub struct Done {
 /// Compiles a file; all its faults are the error.
 pub(super) fn compile(file: &Path) -> AppResult<Policy> {
     let source = std::fs::read_to_string(file).map_err(AppError::io(format!("reading {}", file.display())))?;
-    let refused = |faults: Vec<String>| {
-        AppError::Invalid(format!("{} cannot be used:\n{}", file.display(), faults.join("\n")))
-    };
+    let refused =
+        |faults: Vec<String>| AppError::Invalid(format!("{} cannot be used:\n{}", file.display(), faults.join("\n")));
     let policy = Policy::compile(&source, &file.display().to_string())
         .map_err(|faults| refused(faults.iter().map(ToString::to_string).collect()))?;
     // Unfair terms are no fault of the language, but nobody publishes them without a waiver that says why.
-    let unfair: Vec<String> =
-        policy.notes().iter().filter(|note| note.refuses()).map(ToString::to_string).collect();
+    let unfair: Vec<String> = policy.notes().iter().filter(|note| note.refuses()).map(ToString::to_string).collect();
     if unfair.is_empty() { Ok(policy) } else { Err(refused(unfair)) }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::Utc;
+use redress_domain::claim::{ClaimMove, ClaimState};
 use redress_domain::id::{CustomerId, HoldingRef, PolicyId, ServiceId};
 use redress_domain::ledger::{TransferCode, credit_id};
 use redress_domain::policy::{
@@ -416,7 +417,9 @@ pub(super) fn commit(
     let mut exceptions = planned.exceptions.clone();
     exceptions.iter_mut().for_each(|row| row.run_id = run_id);
     runs::set_aside(connection, &exceptions)?;
-    if claims::mark_issued(connection, &planned.claims, at)? != planned.claims.len() {
+    let issued = claims::advance_all(connection, &planned.claims, ClaimMove::Issue, ClaimState::Issued, at)?;
+    let returned = claims::advance_all(connection, &planned.returned, ClaimMove::Review, ClaimState::InReview, at)?;
+    if issued != planned.claims.len() || returned != planned.returned.len() {
         // A claim was withdrawn or decided anew since it was read: the chunk is planned again.
         return Err(StoreError::Contention("a claim changed meanwhile".into()).into());
     }
