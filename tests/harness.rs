@@ -11,7 +11,7 @@ use redress_store::embedded::{Embedded, Options, Role};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub use crate::server::Server;
+pub use crate::server::{Answer, Server};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_redress");
@@ -221,6 +221,11 @@ impl Redress {
     /// A connection with the rights of the owner, to look behind the door or to break something on purpose.
     pub fn owner(&self) -> PgConnection {
         PgConnection::establish(&self.url).unwrap()
+    }
+
+    /// Where the owner connects.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// The same to another database of the server.
