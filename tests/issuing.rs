@@ -401,7 +401,7 @@ fn one_customer_with_very_many_claims_does_not_stop_the_job() {
                  FROM holding, generate_series(1, 20000) AS n WHERE customer_id = 'm-2'",
         );
         let report = redress.issue();
-        assert_eq!(report["tally"]["exceptions"], 28_000, "the claims are still there to be seen");
+        assert_eq!(report["tally"]["exceptions"], 20_000, "each claim is said once");
         // Mails to claimants of made-up rows cannot be written; a person sees them.
         redress.sql("DELETE FROM notice WHERE claim_id NOT IN (SELECT claim_id FROM personal)");
     });
