@@ -269,18 +269,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "a measurement"]
-    fn cost_of_a_credit() {
-        let rows: Vec<_> =
-            (1..=5_000_u128).map(|n| facts(n.wrapping_mul(0x9e37_79b9_7f4a_7c15) as u64 as u128, 10)).collect();
-        let started = std::time::Instant::now();
-        for _ in 0..100 {
-            std::hint::black_box(SealedTransfers::new(&SALT, rows.iter().copied()).marks());
-        }
-        println!("{} ns a credit", started.elapsed().as_nanos() / 500_000);
-    }
-
-    #[test]
     fn the_order_of_writing_does_not_matter() {
         let rows = [facts(3, 30), facts(1, 10), facts(2, 20)];
         let mut sorted = rows;
