@@ -296,3 +296,37 @@ fn personal_data_lie_sealed_and_never_in_the_log() {
         assert!(log.contains("request_id"), "the log has the requests: {log}");
     });
 }
+
+#[test]
+fn a_claim_that_was_overlooked_at_the_approval_is_assessed_by_the_next_run() {
+    Redress::test(|redress| {
+        let server = with_merchants(redress);
+        redress.with_budget("kakaotalk", "KRW", "100000");
+        assert_eq!(server.claim("late", &merchant_claim("m-1", "100000")).json()["status"], "approved");
+        drop(server);
+        // As if it had been committed just after the approval had looked for claims that wait.
+        redress.sql("UPDATE claim SET state = 'pending_policy'");
+        assert_eq!(redress.issue()["issued"], 1);
+        assert_eq!(redress.text("SELECT state FROM claim"), "issued");
+    });
+}
+
+#[test]
+fn a_service_that_claims_belong_to_cannot_be_dropped_from_its_incident() {
+    Redress::test(|redress| {
+        let server = with_merchants(redress);
+        assert_eq!(server.claim("mine", &merchant_claim("m-1", "100000")).status, 201);
+        let path = crate::harness::repository().join(format!("policies/incidents/{INCIDENT}.toml"));
+        let source = std::fs::read_to_string(path).unwrap();
+        let without = |service: &str| {
+            let (head, services) = source.split_once("[[service]]\n").unwrap();
+            let named = format!("service = \"{service}\"\n");
+            let kept: Vec<&str> = services.split("[[service]]\n").filter(|one| !one.starts_with(&named)).collect();
+            redress.file("less.toml", format!("{head}[[service]]\n{}", kept.join("[[service]]\n")))
+        };
+        let refused = redress.run(&["incident", "load", &without("kakaotalk")]);
+        refused.fails(1, "service kakaotalk must stay: holdings or claims belong to it");
+        // One that nothing belongs to may go.
+        redress.run(&["incident", "load", &without("map")]).succeeds();
+    });
+}
