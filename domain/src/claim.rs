@@ -56,6 +56,12 @@ pub enum ClaimMove {
     Withdraw,
     /// The claimant appeals.
     Appeal,
+    /// A reader takes it up again.
+    Reopen,
+    /// An enquiry is answered: nothing is claimed.
+    Answer,
+    /// It says what another of the same customer said before, and is handled there.
+    Merge,
     /// It is filed away.
     Close,
 }
@@ -66,6 +72,26 @@ pub enum ClaimMove {
 pub struct IllegalMove {
     state: ClaimState,
     action: ClaimMove,
+}
+
+impl ClaimMove {
+    /// Every move, for enumerations.
+    pub const ALL: [Self; 14] = [
+        Self::Submit,
+        Self::AwaitPolicy,
+        Self::Review,
+        Self::RequestInformation,
+        Self::Approve,
+        Self::ApprovePartly,
+        Self::Decline,
+        Self::Issue,
+        Self::Withdraw,
+        Self::Appeal,
+        Self::Reopen,
+        Self::Answer,
+        Self::Merge,
+        Self::Close,
+    ];
 }
 
 impl ClaimState {
@@ -109,18 +135,23 @@ impl ClaimState {
         Ok(match (self, action) {
             (S::Draft, M::Submit) => S::Submitted,
             (S::Submitted, M::AwaitPolicy) => S::PendingPolicy,
-            // A grant goes back to a person when its loss turns out to be paid elsewhere.
+            // A grant goes back to a person when its loss turns out to be paid elsewhere. What was asked and not
+            // answered goes back to a reader too: nothing is declined for silence alone.
             (S::Submitted | S::PendingPolicy | S::NeedsInformation | S::Approved | S::PartlyApproved, M::Review)
-            | (S::Declined, M::Appeal) => S::InReview,
-            (S::Submitted | S::InReview | S::PendingPolicy, M::RequestInformation) => S::NeedsInformation,
+            // A decline, and what a part left out, can be appealed; the part may have been credited since.
+            | (S::Declined | S::PartlyApproved | S::Issued, M::Appeal)
+            | (S::Declined | S::Approved | S::PartlyApproved | S::Issued | S::Closed, M::Reopen) => S::InReview,
+            (S::InReview, M::RequestInformation) => S::NeedsInformation,
             (S::Submitted | S::InReview | S::PendingPolicy, M::Approve) => S::Approved,
             (S::Submitted | S::InReview | S::PendingPolicy, M::ApprovePartly) => S::PartlyApproved,
-            (S::Submitted | S::InReview | S::PendingPolicy | S::NeedsInformation, M::Decline) => S::Declined,
+            (S::Submitted | S::InReview | S::PendingPolicy, M::Decline) => S::Declined,
             (S::Approved | S::PartlyApproved, M::Issue) => S::Issued,
             (S::Draft | S::Submitted | S::InReview | S::NeedsInformation | S::PendingPolicy, M::Withdraw) => {
                 S::Withdrawn
             }
-            (S::Issued | S::Declined | S::Withdrawn, M::Close) => S::Closed,
+            (S::Submitted | S::InReview | S::NeedsInformation, M::Answer)
+            | (S::Submitted | S::InReview | S::NeedsInformation | S::PendingPolicy, M::Merge)
+            | (S::Issued | S::Declined | S::Withdrawn, M::Close) => S::Closed,
             _ => return Err(IllegalMove { state: self, action }),
         })
     }
@@ -152,6 +183,9 @@ impl fmt::Display for ClaimMove {
             Self::Issue => "be issued",
             Self::Withdraw => "be withdrawn",
             Self::Appeal => "be appealed",
+            Self::Reopen => "be reopened",
+            Self::Answer => "be answered and closed",
+            Self::Merge => "be merged into another",
             Self::Close => "be closed",
         })
     }
@@ -177,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_final_state_has_no_way_out_but_closing() {
+    fn what_is_decided_is_not_decided_again_without_being_reopened() {
         for action in [ClaimMove::Approve, ClaimMove::Decline, ClaimMove::Withdraw, ClaimMove::Submit, ClaimMove::Issue]
         {
             for state in [ClaimState::Issued, ClaimState::Closed, ClaimState::Withdrawn, ClaimState::Declined] {

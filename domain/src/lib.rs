@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod log;
 pub mod merkle;
 pub mod policy;
+pub mod review;
 pub mod roster;
 pub mod source;
 pub mod window;

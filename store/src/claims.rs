@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{Nullable, Timestamptz};
 use redress_domain::claim::{ClaimMove, ClaimState};
 use uuid::Uuid;
 
@@ -35,6 +36,16 @@ pub struct ClaimRow {
     pub submitted_at: Option<DateTime<Utc>>,
     /// When it last changed.
     pub updated_at: DateTime<Utc>,
+    /// `damage` or `enquiry`.
+    pub kind: String,
+    /// How it came: `web`, `chat`, `phone`, `post` or `file`.
+    pub channel: String,
+    /// What is claimed, hashed: a customer claims the same loss once.
+    pub loss: Option<Uuid>,
+    /// The claim that said the same before.
+    pub duplicate_of: Option<Uuid>,
+    /// When its first credit was issued.
+    pub credited_at: Option<DateTime<Utc>>,
 }
 
 impl ClaimRow {
@@ -114,6 +125,19 @@ pub fn find(connection: &mut Connection, id: Uuid) -> StoreResult<Option<ClaimVi
     Ok(Some(ClaimView { claim, incident, service, assessment }))
 }
 
+/// A claim by its id, locked until the transaction ends: whoever moves it next waits for this one.
+pub fn lock(connection: &mut Connection, id: Uuid) -> StoreResult<Option<ClaimRow>> {
+    Ok(claim::table.filter(claim::id.eq(id)).select(ClaimRow::as_select()).for_update().first(connection).optional()?)
+}
+
+/// Counts a change of a claim that moves it nowhere: what a reader saw of it before is stale.
+pub fn touch(connection: &mut Connection, customer: &str, id: Uuid, at: DateTime<Utc>) -> StoreResult<()> {
+    diesel::update(claim::table.find((customer, id)))
+        .set((claim::version.eq(claim::version + 1), claim::updated_at.eq(at)))
+        .execute(connection)?;
+    Ok(())
+}
+
 /// What is sealed of a claim; none once it was destroyed.
 pub fn sealed(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<Option<Vec<u8>>> {
     Ok(personal::table.find((customer, id)).select(personal::sealed).first(connection).optional()?)
@@ -130,9 +154,21 @@ pub fn advance(
     at: DateTime<Utc>,
 ) -> StoreResult<bool> {
     let from: Vec<&str> = action.legal_from().map(ClaimState::as_str).collect();
-    let moved = diesel::update(claim::table.find((customer, id)).filter(claim::state.eq_any(from)))
-        .set((claim::state.eq(to.as_str()), claim::version.eq(claim::version + 1), claim::updated_at.eq(at)))
-        .execute(connection)?;
+    let target = claim::table.find((customer, id)).filter(claim::state.eq_any(from));
+    let set = (claim::state.eq(to.as_str()), claim::version.eq(claim::version + 1), claim::updated_at.eq(at));
+    let moved = match action {
+        ClaimMove::Issue => {
+            let first = diesel::dsl::sql::<Nullable<Timestamptz>>("coalesce(claim.credited_at, ")
+                .bind::<Timestamptz, _>(at)
+                .sql(")");
+            diesel::update(target).set((set, claim::credited_at.eq(first))).execute(connection)?
+        }
+        // What was credited cannot be taken back; what is taken back may be claimed again.
+        ClaimMove::Withdraw => diesel::update(target.filter(claim::credited_at.is_null()))
+            .set((set, claim::loss.eq(None::<Uuid>)))
+            .execute(connection)?,
+        _ => diesel::update(target).set(set).execute(connection)?,
+    };
     Ok(moved == 1)
 }
 
@@ -196,67 +232,6 @@ pub fn assessments(connection: &mut Connection, customer: &str, id: Uuid) -> Sto
         .select(diesel::dsl::max(assessment::seq))
         .first(connection)?;
     Ok(last.unwrap_or(0))
-}
-
-/// A claim that was granted. One that has its credit still counts: another for the same loss must not be paid too.
-#[derive(Debug, Clone, Queryable)]
-pub struct GrantedClaim {
-    /// Whose it is.
-    pub customer_id: String,
-    /// Its id.
-    pub id: Uuid,
-    /// The service's key.
-    pub service_id: i32,
-    /// Where it stands.
-    pub state: String,
-    /// What was claimed.
-    pub facts: serde_json::Value,
-    /// When.
-    pub submitted_at: Option<DateTime<Utc>>,
-    /// The version that granted it.
-    pub policy_version_id: Option<i32>,
-    /// The assessment whole.
-    pub trace: serde_json::Value,
-}
-
-/// The granted claims of the customers of a range, by customer and id, each with the assessment that granted it.
-pub fn granted_of_range(
-    connection: &mut Connection,
-    incident_key: i32,
-    from: Option<&str>,
-    till: Option<&str>,
-) -> StoreResult<Vec<GrantedClaim>> {
-    let mut query = claim::table
-        .inner_join(
-            assessment::table
-                .on(assessment::customer_id.eq(claim::customer_id).and(assessment::claim_id.eq(claim::id))),
-        )
-        .filter(claim::incident_id.eq(incident_key))
-        .filter(claim::state.eq_any(["approved", "partly_approved", "issued", "closed"]))
-        .filter(assessment::outcome.eq("award"))
-        .into_boxed();
-    if let Some(from) = from {
-        query = query.filter(claim::customer_id.ge(from));
-    }
-    if let Some(till) = till {
-        query = query.filter(claim::customer_id.lt(till));
-    }
-    let mut granted: Vec<GrantedClaim> = query
-        .order((claim::customer_id, claim::id, assessment::seq.desc()))
-        .select((
-            claim::customer_id,
-            claim::id,
-            claim::service_id,
-            claim::state,
-            claim::facts,
-            claim::submitted_at,
-            assessment::policy_version_id,
-            assessment::trace,
-        ))
-        .load(connection)?;
-    // The newest assessment of a claim comes first; the older ones are history.
-    granted.dedup_by(|later, first| later.id == first.id);
-    Ok(granted)
 }
 
 /// Moves several claims the same way; returns how many stood where that is legal.

@@ -18,7 +18,7 @@ pub struct NoticeRow {
     pub id: Uuid,
     /// The claim it speaks of.
     pub claim_id: Uuid,
-    /// `received`, `decided` or `credited`.
+    /// What it tells of, such as `received`, `decided` or `credited`.
     pub event: String,
     /// `queued`, `sent` or `dead`.
     pub state: String,
@@ -32,6 +32,8 @@ pub struct NoticeRow {
     pub sent_at: Option<DateTime<Utc>>,
     /// What the mail server said last.
     pub last_error: Option<String>,
+    /// Tells apart what can happen to a claim more than once.
+    pub occasion: i32,
 }
 
 impl NoticeRow {
@@ -49,11 +51,18 @@ impl NoticeRow {
             queued_at: at,
             sent_at: None,
             last_error: None,
+            occasion: 0,
         }
+    }
+
+    /// The same of something that can happen more than once.
+    #[must_use]
+    pub fn on_occasion(self, occasion: i32) -> Self {
+        Self { occasion, ..self }
     }
 }
 
-/// Queues notices; one that is queued already for the same claim and event is left alone.
+/// Queues notices; one that is queued already for the same claim, event and occasion is left alone.
 pub fn queue(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()> {
     for part in rows.chunks(ROWS_PER_STATEMENT) {
         diesel::insert_into(notice::table).values(part).on_conflict_do_nothing().execute(connection)?;

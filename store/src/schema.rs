@@ -160,6 +160,11 @@ diesel::table! {
         created_at -> Timestamptz,
         submitted_at -> Nullable<Timestamptz>,
         updated_at -> Timestamptz,
+        kind -> Text,
+        channel -> Text,
+        loss -> Nullable<Uuid>,
+        duplicate_of -> Nullable<Uuid>,
+        credited_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -207,6 +212,7 @@ diesel::table! {
         queued_at -> Timestamptz,
         sent_at -> Nullable<Timestamptz>,
         last_error -> Nullable<Text>,
+        occasion -> Int4,
     }
 }
 
@@ -369,6 +375,102 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    task (customer_id, claim_id) {
+        customer_id -> Text,
+        claim_id -> Uuid,
+        service_id -> Int4,
+        queue -> Text,
+        is_open -> Bool,
+        since -> Timestamptz,
+        assignee -> Nullable<Text>,
+        leased_by -> Nullable<Text>,
+        leased_until -> Nullable<Timestamptz>,
+        due_at -> Nullable<Timestamptz>,
+        reminded -> Int2,
+    }
+}
+
+diesel::table! {
+    decision (customer_id, claim_id, seq) {
+        customer_id -> Text,
+        claim_id -> Uuid,
+        seq -> Int4,
+        outcome -> Text,
+        awards -> Jsonb,
+        reasons -> Jsonb,
+        policy_version_id -> Nullable<Int4>,
+        decided_by -> Text,
+        decided_at -> Timestamptz,
+        needs_approval -> Bool,
+        approved_by -> Nullable<Text>,
+        approved_at -> Nullable<Timestamptz>,
+        rejected_by -> Nullable<Text>,
+        rejected_at -> Nullable<Timestamptz>,
+        in_force_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    appeal (customer_id, claim_id, against) {
+        customer_id -> Text,
+        claim_id -> Uuid,
+        against -> Int4,
+        filed_at -> Timestamptz,
+        decided_by -> Nullable<Text>,
+        countersigned_by -> Nullable<Text>,
+        read_by -> Nullable<Text>,
+        read_at -> Nullable<Timestamptz>,
+        outcome -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    message (customer_id, claim_id, id) {
+        customer_id -> Text,
+        claim_id -> Uuid,
+        id -> Uuid,
+        kind -> Text,
+        staff -> Nullable<Text>,
+        sealed -> Bytea,
+        sent_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    triage (customer_id, claim_id) {
+        customer_id -> Text,
+        claim_id -> Uuid,
+        findings -> Jsonb,
+        at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    claim_trait (customer_id, claim_id, kind, hash) {
+        customer_id -> Text,
+        claim_id -> Uuid,
+        kind -> Text,
+        hash -> Int8,
+    }
+}
+
+diesel::table! {
+    second_reading (customer_id, claim_id, ruling) {
+        customer_id -> Text,
+        claim_id -> Uuid,
+        ruling -> Int4,
+        service_id -> Int4,
+        sample -> Text,
+        policy -> Text,
+        first_by -> Nullable<Text>,
+        drawn_at -> Timestamptz,
+        read_by -> Nullable<Text>,
+        read_at -> Nullable<Timestamptz>,
+        agrees -> Nullable<Bool>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     service,
     incident,
@@ -400,4 +502,11 @@ diesel::allow_tables_to_appear_in_same_query!(
     log_leaf,
     log_node,
     log_head,
+    task,
+    decision,
+    appeal,
+    message,
+    triage,
+    claim_trait,
+    second_reading,
 );

@@ -10,7 +10,8 @@ use redress_domain::policy::{
     CapScope, Change, ClaimView, Entry, Facts, Given, Input, Outcome, Programme, Settled, Subject, Used, settle,
 };
 use redress_domain::{Amount, Asset, AssetCode, Holding};
-use redress_store::claims::{self, GrantedClaim};
+use redress_store::claims;
+use redress_store::granted::{self, GrantedClaim};
 use redress_store::holdings::{self, HoldingRow};
 use redress_store::ledger::{self, TransferRow};
 use redress_store::notices::{self, NoticeRow};
@@ -22,7 +23,7 @@ use uuid::Uuid;
 use super::{Context, Tally};
 use crate::error::{AppError, AppResult};
 use crate::policy_cache::ActivePolicy;
-use crate::use_cases::claims::{StoredAssessment, stated_facts};
+use crate::use_cases::claims::{AwardView, desk, stated_facts};
 
 /// A credit that is due.
 #[derive(Debug)]
@@ -61,8 +62,8 @@ pub(super) struct Planned {
     exceptions: Vec<ExceptionRow>,
     /// Claims that get their credit.
     claims: Vec<(String, Uuid)>,
-    /// Claims that go back to a person, since nothing is due for them.
-    returned: Vec<(String, Uuid)>,
+    /// Claims that go back to a person, since nothing is due for them, each with its service.
+    returned: Vec<(String, Uuid, i32)>,
     programme: Vec<ProgrammePart>,
     pub(super) tally: Tally,
 }
@@ -74,7 +75,7 @@ type Credited = HashMap<(PolicyId, String), Vec<Given>>;
 pub(super) fn plan(context: &Context<'_>, connection: &mut Connection, chunk: &Chunk) -> AppResult<Planned> {
     let (from, till) = (chunk.from.as_deref(), chunk.till.as_deref());
     let held = holdings::of_range(connection, context.incident.key, from, till)?;
-    let granted = claims::granted_of_range(connection, context.incident.key, from, till)?;
+    let granted = granted::of_range(connection, context.incident.key, from, till)?;
     let mut credited = credited(context, connection, from, till)?;
     let mut plan = Plan::new(context, connection)?;
     let mut granted = granted.chunk_by(|a, b| a.customer_id == b.customer_id).peekable();
@@ -305,7 +306,7 @@ impl<'a> Plan<'a> {
         });
         let why: Vec<String> = why.collect();
         if settled.outcome.is_ok() {
-            self.planned.returned.push((customer.to_string(), claim));
+            self.planned.returned.push((customer.to_string(), claim, item.active.service_key));
             self.except(customer, item, format!("nothing is due: {}", why.join("; ")));
         }
     }
@@ -374,9 +375,8 @@ fn granted<'a>(context: &'a Context<'a>, claim: &GrantedClaim) -> AppResult<Opti
     };
     let in_force = context.policies.get(&claim.service_id).into_iter().flatten();
     let Some(active) = in_force.into_iter().find(|active| active.policy.id() == policy) else { return Ok(None) };
-    let assessment: StoredAssessment = serde_json::from_value(claim.trace.clone()).map_err(StoreError::corrupt)?;
-    let awards = assessment
-        .awards
+    let awards: Vec<AwardView> = serde_json::from_value(claim.awards.clone()).map_err(StoreError::corrupt)?;
+    let awards = awards
         .iter()
         .map(|award| {
             let asset = AssetCode::parse(&award.asset).map_err(StoreError::corrupt)?;
@@ -418,7 +418,7 @@ pub(super) fn commit(
     exceptions.iter_mut().for_each(|row| row.run_id = run_id);
     runs::set_aside(connection, &exceptions)?;
     let issued = claims::advance_all(connection, &planned.claims, ClaimMove::Issue, ClaimState::Issued, at)?;
-    let returned = claims::advance_all(connection, &planned.returned, ClaimMove::Review, ClaimState::InReview, at)?;
+    let returned = desk::send_back(connection, &planned.returned, at)?;
     if issued != planned.claims.len() || returned != planned.returned.len() {
         // A claim was withdrawn or decided anew since it was read: the chunk is planned again.
         return Err(StoreError::Contention("a claim changed meanwhile".into()).into());

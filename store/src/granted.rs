@@ -1,0 +1,141 @@
+//! The claims that were granted, as a run reads them: by what people decided, else by what the policy said.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use diesel::dsl::sql;
+use diesel::prelude::*;
+use diesel::sql_types::{Bool, Jsonb};
+use uuid::Uuid;
+
+use crate::connection::Connection;
+use crate::error::StoreResult;
+use crate::schema::{assessment, claim, decision};
+
+/// A claim that was granted. One that has its credit still counts: another for the same loss must not be paid too.
+#[derive(Debug, Clone, Queryable)]
+pub struct GrantedClaim {
+    /// Whose it is.
+    pub customer_id: String,
+    /// Its id.
+    pub id: Uuid,
+    /// The service's key.
+    pub service_id: i32,
+    /// Where it stands.
+    pub state: String,
+    /// What was claimed.
+    pub facts: serde_json::Value,
+    /// When.
+    pub submitted_at: Option<DateTime<Utc>>,
+    /// The version that granted it.
+    pub policy_version_id: Option<i32>,
+    /// What was granted: a list of assets and amounts.
+    pub awards: serde_json::Value,
+}
+
+/// What makes a claim one that a run reads: as the partial index over them has it.
+const READ: &str = "(claim.state IN ('approved', 'partly_approved', 'issued', 'closed') OR claim.credited_at IS NOT NULL)";
+
+/// The granted claims of the customers of a range, by customer and id. A claim that was credited and declined since is
+/// one of them and grants nothing: what it got still counts.
+pub fn of_range(
+    connection: &mut Connection,
+    incident_key: i32,
+    from: Option<&str>,
+    till: Option<&str>,
+) -> StoreResult<Vec<GrantedClaim>> {
+    let mut decided = decided(connection, incident_key, from, till)?;
+    let mut granted = assessed(connection, incident_key, from, till)?;
+    // What people said comes after what the policy said.
+    granted.retain_mut(|claim| match decided.remove(&claim.id) {
+        Some((credited, later)) => {
+            let keep = credited || later.awards.as_array().is_some_and(|awards| !awards.is_empty());
+            *claim = later;
+            keep
+        }
+        None => true,
+    });
+    let grants = |awards: &serde_json::Value| awards.as_array().is_some_and(|awards| !awards.is_empty());
+    granted.extend(decided.into_values().filter(|(credited, claim)| *credited || grants(&claim.awards)).map(|(_, claim)| claim));
+    granted.sort_by(|a, b| (&a.customer_id, a.id).cmp(&(&b.customer_id, b.id)));
+    Ok(granted)
+}
+
+/// What policies granted.
+fn assessed(
+    connection: &mut Connection,
+    incident_key: i32,
+    from: Option<&str>,
+    till: Option<&str>,
+) -> StoreResult<Vec<GrantedClaim>> {
+    let mut query = claim::table
+        .inner_join(
+            assessment::table
+                .on(assessment::customer_id.eq(claim::customer_id).and(assessment::claim_id.eq(claim::id))),
+        )
+        .filter(claim::incident_id.eq(incident_key).and(sql::<Bool>(READ)))
+        .filter(assessment::outcome.eq("award"))
+        .into_boxed();
+    if let Some(from) = from {
+        query = query.filter(claim::customer_id.ge(from));
+    }
+    if let Some(till) = till {
+        query = query.filter(claim::customer_id.lt(till));
+    }
+    let mut granted: Vec<GrantedClaim> = query
+        .order((claim::customer_id, claim::id, assessment::seq.desc()))
+        .select((
+            claim::customer_id,
+            claim::id,
+            claim::service_id,
+            claim::state,
+            claim::facts,
+            claim::submitted_at,
+            assessment::policy_version_id,
+            sql::<Jsonb>("coalesce(assessment.trace -> 'awards', '[]')"),
+        ))
+        .load(connection)?;
+    // The newest assessment of a claim comes first; the older ones are history.
+    granted.dedup_by(|later, first| later.id == first.id);
+    Ok(granted)
+}
+
+/// What people decided last of these claims, and whether anything was credited before.
+fn decided(
+    connection: &mut Connection,
+    incident_key: i32,
+    from: Option<&str>,
+    till: Option<&str>,
+) -> StoreResult<HashMap<Uuid, (bool, GrantedClaim)>> {
+    let mut query = claim::table
+        .inner_join(
+            decision::table.on(decision::customer_id.eq(claim::customer_id).and(decision::claim_id.eq(claim::id))),
+        )
+        .filter(claim::incident_id.eq(incident_key).and(sql::<Bool>(READ)))
+        .filter(decision::in_force_at.is_not_null())
+        .into_boxed();
+    if let Some(from) = from {
+        query = query.filter(claim::customer_id.ge(from));
+    }
+    if let Some(till) = till {
+        query = query.filter(claim::customer_id.lt(till));
+    }
+    let rows: Vec<(Option<DateTime<Utc>>, GrantedClaim)> = query
+        .order((claim::customer_id, claim::id, decision::seq))
+        .select((
+            claim::credited_at,
+            (
+                claim::customer_id,
+                claim::id,
+                claim::service_id,
+                claim::state,
+                claim::facts,
+                claim::submitted_at,
+                decision::policy_version_id,
+                decision::awards,
+            ),
+        ))
+        .load(connection)?;
+    // The last decision of a claim overwrites those before it.
+    Ok(rows.into_iter().map(|(credited, claim)| (claim.id, (credited.is_some(), claim))).collect())
+}
