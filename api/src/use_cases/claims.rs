@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use redress_domain::claim::{ClaimMove, ClaimState};
 use redress_domain::id::{ClaimId, CustomerId, IncidentId, PolicyId, ServiceId};
 use redress_domain::incident::Localised;
+use redress_domain::notice::Event;
 use redress_store::claims::{self, AssessmentRow, ClaimRow, ClaimView};
 use redress_store::idempotency::{self, SavedAnswer};
 use redress_store::incidents::StoredIncident;
@@ -35,6 +36,17 @@ pub enum Language {
     Ko,
     /// English.
     En,
+}
+
+impl Language {
+    /// Its code (BCP 47).
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Ko => "ko",
+            Self::En => "en",
+        }
+    }
 }
 
 /// A text in both languages.
@@ -381,9 +393,9 @@ fn insert(
     );
     audit::append(connection, &[entry.after(&state_of(&claim.state, claim.version, Some(&row)))])?;
     if new.contact.email.is_some() {
-        let mut events = vec!["received"];
+        let mut events = vec![Event::Received];
         if assessed.assessment.outcome.is_final() {
-            events.push("decided");
+            events.push(Event::Decided);
         }
         let rows: Vec<NoticeRow> = events
             .into_iter()
@@ -459,7 +471,7 @@ pub(super) fn reassess(
         .after(&state_of(state.as_str(), claim.version + 1, Some(&row)));
     audit::append(connection, &[entry])?;
     if assessed.assessment.outcome.is_final() {
-        let notice = NoticeRow::queued(&claim.customer_id, Uuid::now_v7(), claim.id, "decided", at);
+        let notice = NoticeRow::queued(&claim.customer_id, Uuid::now_v7(), claim.id, Event::Decided, at);
         notices::queue(connection, &[notice])?;
     }
     Ok(true)
