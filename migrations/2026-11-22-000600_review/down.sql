@@ -1,11 +1,4 @@
 DROP TABLE second_reading, claim_trait, triage, message, appeal, decision, task;
-DELETE FROM notice WHERE event NOT IN ('received', 'decided', 'credited') OR occasion > 0;
-ALTER TABLE notice
-    DROP CONSTRAINT notice_once_per_event,
-    DROP CONSTRAINT notice_event_known,
-    DROP COLUMN occasion,
-    ADD CONSTRAINT notice_event_known CHECK (event IN ('received', 'decided', 'credited')),
-    ADD CONSTRAINT notice_once_per_event UNIQUE (customer_id, claim_id, event);
 DROP INDEX claim_granted, claim_by_service_state, claim_once;
 ALTER TABLE claim
     DROP CONSTRAINT claim_merged_is_closed,

@@ -147,16 +147,6 @@ CREATE TABLE second_reading (
 );
 CREATE INDEX second_reading_open ON second_reading (drawn_at) WHERE read_at IS NULL;
 
--- Events that can happen to a claim more than once are told more than once: `occasion` tells them apart.
-ALTER TABLE notice
-    ADD COLUMN occasion integer NOT NULL DEFAULT 0,
-    DROP CONSTRAINT notice_event_known,
-    ADD CONSTRAINT notice_event_known CHECK (event IN
-        ('received', 'decided', 'credited', 'information_wanted', 'reminder', 'answered', 'message', 'appeal_received',
-         'appeal_decided', 'withdrawn')),
-    DROP CONSTRAINT notice_once_per_event,
-    ADD CONSTRAINT notice_once_per_event UNIQUE (customer_id, claim_id, event, occasion);
-
 GRANT SELECT, INSERT, UPDATE ON task TO redress_app;
 GRANT SELECT, INSERT ON decision, appeal, message, triage, claim_trait, second_reading TO redress_app;
 GRANT UPDATE (approved_by, approved_at, rejected_by, rejected_at, in_force_at) ON decision TO redress_app;

@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use redress_domain::notice::Event;
 use uuid::Uuid;
 
 use crate::connection::{Connection, ROWS_PER_STATEMENT};
-use crate::error::StoreResult;
+use crate::error::{StoreError, StoreResult};
 use crate::schema::notice;
 
 /// A notice as a row. It carries ids only; the words and the address are found when it is sent.
@@ -18,9 +19,9 @@ pub struct NoticeRow {
     pub id: Uuid,
     /// The claim it speaks of.
     pub claim_id: Uuid,
-    /// What it tells of, such as `received`, `decided` or `credited`.
+    /// What it tells of.
     pub event: String,
-    /// `queued`, `sent` or `dead`.
+    /// `queued`, `sent`, `dead`, `bounced` or `unwanted`.
     pub state: String,
     /// How often sending was tried.
     pub attempts: i32,
@@ -32,19 +33,21 @@ pub struct NoticeRow {
     pub sent_at: Option<DateTime<Utc>>,
     /// What the mail server said last.
     pub last_error: Option<String>,
-    /// Tells apart what can happen to a claim more than once.
+    /// Which time this is: 0 for what happens once, else the claim's version or a count.
     pub occasion: i32,
+    /// When it came back.
+    pub bounced_at: Option<DateTime<Utc>>,
 }
 
 impl NoticeRow {
     /// A notice that waits to be sent.
     #[must_use]
-    pub fn queued(customer: &str, id: Uuid, claim: Uuid, event: &str, at: DateTime<Utc>) -> Self {
+    pub fn queued(customer: &str, id: Uuid, claim: Uuid, event: Event, at: DateTime<Utc>) -> Self {
         Self {
             customer_id: customer.to_owned(),
             id,
             claim_id: claim,
-            event: event.to_owned(),
+            event: event.as_str().to_owned(),
             state: "queued".to_owned(),
             attempts: 0,
             next_at: at,
@@ -52,13 +55,19 @@ impl NoticeRow {
             sent_at: None,
             last_error: None,
             occasion: 0,
+            bounced_at: None,
         }
     }
 
-    /// The same of something that can happen more than once.
+    /// The same for what can happen again: two with the same occasion are one.
     #[must_use]
     pub fn on_occasion(self, occasion: i32) -> Self {
         Self { occasion, ..self }
+    }
+
+    /// What it tells of, as the domain says it.
+    pub fn event(&self) -> StoreResult<Event> {
+        self.event.parse().map_err(StoreError::corrupt)
     }
 }
 

@@ -213,6 +213,7 @@ diesel::table! {
         sent_at -> Nullable<Timestamptz>,
         last_error -> Nullable<Text>,
         occasion -> Int4,
+        bounced_at -> Nullable<Timestamptz>,
     }
 }
 
