@@ -2,6 +2,7 @@
 
 use redress_store::StoreError;
 
+use crate::refusal::Refusal;
 use crate::use_cases::credits::ItemRefusal;
 
 /// What went wrong, in a sentence for the person who asked.
@@ -13,6 +14,9 @@ pub enum AppError {
     /// Something was refused: a rule, a constraint, a second signature that is missing.
     #[error("{0}")]
     Refused(String),
+    /// A move of a claim is refused.
+    #[error("{0}")]
+    Claim(Refusal),
     /// Items of a batch that is done whole or not at all: nothing was done.
     #[error("{}", shown(*.of, .refused))]
     Items {

@@ -31,6 +31,7 @@ const SIGNING_KEY_FILE: &str = "signing.key";
 pub struct Secrets {
     sealing: [u8; KEY_LENGTH],
     tokens: [u8; KEY_LENGTH],
+    tags: [u8; KEY_LENGTH],
     signer: Signer,
 }
 
@@ -44,7 +45,7 @@ impl Secrets {
 
     fn new(master: &[u8; KEY_LENGTH], signing: &[u8; KEY_LENGTH]) -> Self {
         let signer = Signer::new(signing);
-        Self { sealing: derive(master, b"sealing"), tokens: derive(master, b"claimant tokens"), signer }
+        Self { sealing: derive(master, b"sealing"), tokens: derive(master, b"claimant tokens"), tags: derive(master, b"tags"), signer }
     }
 
     /// What signs the log's heads.
@@ -82,6 +83,16 @@ impl Secrets {
         XChaCha20Poly1305::new(&Key::from(self.sealing))
             .decrypt(&XNonce::from(*nonce), Payload { msg: body, aad: context.as_bytes() })
             .map_err(|_| broken())
+    }
+
+    /// A keyed hash for a purpose: equal texts have equal tags, and a tag tells nothing of its text.
+    #[must_use]
+    pub fn tag(&self, purpose: &str, text: &[u8]) -> [u8; 32] {
+        let mut mac = keyed(&self.tags);
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(text);
+        mac.finalize().into_bytes().into()
     }
 
     /// The token that lets a claimant see a claim: derived, so that it need not be stored.

@@ -117,12 +117,17 @@ pub fn find(connection: &mut Connection, id: Uuid) -> StoreResult<Option<ClaimVi
         .first(connection)
         .optional()?;
     let Some((claim, incident, service)) = found else { return Ok(None) };
-    let assessment = assessment::table
-        .filter(assessment::customer_id.eq(&claim.customer_id).and(assessment::claim_id.eq(id)))
+    let assessment = last_assessment(connection, &claim.customer_id, id)?;
+    Ok(Some(ClaimView { claim, incident, service, assessment }))
+}
+
+/// What its policy said last of a claim.
+pub fn last_assessment(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<Option<AssessmentRow>> {
+    Ok(assessment::table
+        .filter(assessment::customer_id.eq(customer).and(assessment::claim_id.eq(id)))
         .order(assessment::seq.desc())
         .first(connection)
-        .optional()?;
-    Ok(Some(ClaimView { claim, incident, service, assessment }))
+        .optional()?)
 }
 
 /// A claim by its id, locked until the transaction ends: whoever moves it next waits for this one.
@@ -134,6 +139,45 @@ pub fn lock(connection: &mut Connection, id: Uuid) -> StoreResult<Option<ClaimRo
 pub fn touch(connection: &mut Connection, customer: &str, id: Uuid, at: DateTime<Utc>) -> StoreResult<()> {
     diesel::update(claim::table.find((customer, id)))
         .set((claim::version.eq(claim::version + 1), claim::updated_at.eq(at)))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Makes a claim that was merged into another one of its own again.
+pub fn unmerge(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<()> {
+    diesel::update(claim::table.find((customer, id))).set(claim::duplicate_of.eq(None::<Uuid>)).execute(connection)?;
+    Ok(())
+}
+
+/// The claim in which a customer claimed this loss before.
+pub fn of_loss(connection: &mut Connection, customer: &str, loss: Uuid) -> StoreResult<Option<ClaimRow>> {
+    Ok(claim::table
+        .filter(claim::customer_id.eq(customer).and(claim::loss.eq(loss)))
+        .select(ClaimRow::as_select())
+        .first(connection)
+        .optional()?)
+}
+
+/// Changes what a draft says.
+pub fn redraft(connection: &mut Connection, row: &ClaimRow, facts: &serde_json::Value, sealed: &[u8]) -> StoreResult<()> {
+    let draft = claim::table.find((&row.customer_id, row.id)).filter(claim::state.eq("draft"));
+    diesel::update(draft).set(claim::facts.eq(facts)).execute(connection)?;
+    diesel::update(personal::table.find((&row.customer_id, row.id))).set(personal::sealed.eq(sealed)).execute(connection)?;
+    Ok(())
+}
+
+/// Marks a draft as sent: when, and what is claimed.
+pub fn mark_submitted(connection: &mut Connection, row: &ClaimRow, loss: Option<Uuid>, at: DateTime<Utc>) -> StoreResult<()> {
+    diesel::update(claim::table.find((&row.customer_id, row.id)))
+        .set((claim::submitted_at.eq(at), claim::loss.eq(loss)))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Marks a claim as handled in another one.
+pub fn mark_merged(connection: &mut Connection, row: &ClaimRow, into: Uuid) -> StoreResult<()> {
+    diesel::update(claim::table.find((&row.customer_id, row.id)))
+        .set((claim::duplicate_of.eq(into), claim::loss.eq(None::<Uuid>)))
         .execute(connection)?;
     Ok(())
 }

@@ -131,6 +131,21 @@ pub fn names(connection: &mut Connection) -> StoreResult<Vec<String>> {
     Ok(incident::table.select(incident::name).order(incident::name).load(connection)?)
 }
 
+/// A service's name by its key.
+pub fn service_name(connection: &mut Connection, key: i32) -> StoreResult<String> {
+    Ok(service::table.find(key).select(service::name).first(connection)?)
+}
+
+/// The keys of services by name; names that nobody knows have none.
+pub fn service_keys(connection: &mut Connection, names: &[&str]) -> StoreResult<Vec<i32>> {
+    Ok(service::table.filter(service::name.eq_any(names)).select(service::id).load(connection)?)
+}
+
+/// The name of an incident by its key.
+pub fn name_of(connection: &mut Connection, key: i32) -> StoreResult<String> {
+    Ok(incident::table.find(key).select(incident::name).first(connection)?)
+}
+
 /// An incident with its services.
 pub fn find(connection: &mut Connection, id: &IncidentId) -> StoreResult<StoredIncident> {
     type IncidentRow = (i32, String, String, String, String);

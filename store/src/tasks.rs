@@ -216,25 +216,26 @@ pub fn assign(connection: &mut Connection, customer: &str, claim: Uuid, reader: 
     Ok(assigned == 1)
 }
 
-/// Claims whose claimants have to be reminded or whose term is over, the most urgent first, locked until the
-/// transaction ends; those that somebody works on are left to them.
-pub fn due(connection: &mut Connection, until: DateTime<Utc>, limit: i64) -> StoreResult<Vec<TaskRow>> {
-    Ok(task::table
-        .filter(task::due_at.le(until))
-        .order(task::due_at)
-        .limit(limit)
-        .select(TaskRow::as_select())
-        .for_update()
-        .skip_locked()
-        .load(connection)?)
+/// Claims whose term is over, and those whose claimants have to be reminded: `reminders` are the ends of the terms
+/// that a first, a second … reminder is due for now. The most urgent come first.
+pub fn due(
+    connection: &mut Connection,
+    now: DateTime<Utc>,
+    reminders: &[DateTime<Utc>],
+    limit: i64,
+) -> StoreResult<Vec<TaskRow>> {
+    let mut query = task::table.filter(task::due_at.le(now).assume_not_null()).into_boxed();
+    for (times, until) in (0_i16..).zip(reminders) {
+        query = query.or_filter(task::due_at.le(until).assume_not_null().and(task::reminded.eq(times)));
+    }
+    Ok(query.order(task::due_at).limit(limit).select(TaskRow::as_select()).load(connection)?)
 }
 
-/// Notes that a claimant was reminded.
-pub fn mark_reminded(connection: &mut Connection, row: &TaskRow, times: i16) -> StoreResult<()> {
-    diesel::update(task::table.find((&row.customer_id, row.claim_id)))
-        .set(task::reminded.eq(times))
-        .execute(connection)?;
-    Ok(())
+/// Notes that a claimant was reminded; false when another did it meanwhile.
+pub fn mark_reminded(connection: &mut Connection, row: &TaskRow, times: i16) -> StoreResult<bool> {
+    let waits = task::table.find((&row.customer_id, row.claim_id)).filter(task::due_at.eq(row.due_at));
+    let marked = diesel::update(waits.filter(task::reminded.lt(times))).set(task::reminded.eq(times)).execute(connection)?;
+    Ok(marked == 1)
 }
 
 /// How many claims wait in each queue, and since when the oldest does.

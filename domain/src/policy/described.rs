@@ -105,6 +105,15 @@ impl Policy {
         &self.inner.reasons
     }
 
+    /// Every reason that a decision under this policy can give, with its wording: its own and the built-in ones.
+    #[must_use]
+    pub fn reason_wordings(&self) -> Vec<(String, Localised)> {
+        let own = self.inner.reasons.iter().map(|reason| (reason.code().to_owned(), reason.wording().clone()));
+        let mut all: Vec<_> = own.collect();
+        all.extend(super::reasons::builtin().filter(|(code, _)| self.inner.reasons.iter().all(|own| own.code() != code)));
+        all
+    }
+
     /// The documents it can ask for.
     #[must_use]
     pub fn documents(&self) -> &[Document] {

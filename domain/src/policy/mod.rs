@@ -105,9 +105,10 @@ pub use lint::LINTS;
 pub use number::{Number, NumberError, RoundingMode, parse_decimal};
 pub use outcome::{AssessError, Award, Awards, Evidence, Outcome, RuleName};
 pub use policy::Policy;
+pub use reasons::builtin as builtin_reasons;
 pub use rules::{AssetTerms, Basis, Cap, CapPeriod, CapScope, Document, Reason, Rule, Stacking, StackingRule, Worth};
 pub use run_cases::{CaseReport, CaseResult};
-pub use sentence::Language;
+pub use sentence::{Language, decision_in_words};
 pub use settle::{Change, Due, Entry, Given, Input, Programme, Settled, Used, settle};
 pub use simulate::{
     AssetReport, AssetShift, Bar, Comparison, ComparisonReport, ErrorCount, NothingCount, RuleCount, RuleMove,

@@ -5,7 +5,7 @@ use super::rules::Reason;
 use crate::incident::Localised;
 
 /// Code, Korean, English.
-const BUILTIN: [(&str, &str, &str); 15] = [
+const BUILTIN: [(&str, &str, &str); 18] = [
     ("no-loss-shown", "손실이 확인되지 않았습니다.", "No loss was shown."),
     ("not-affected", "장애 시간 동안 이용에 영향이 없었습니다.", "Your use was not affected by the outage."),
     ("not-eligible", "보상 대상에 해당하지 않습니다.", "You are not among those this remedy is for."),
@@ -20,6 +20,9 @@ const BUILTIN: [(&str, &str, &str); 15] = [
     ("force-majeure", "불가항력으로 발생한 일입니다.", "The cause was beyond the operator's control."),
     ("duplicate", "같은 내용의 접수가 이미 있습니다.", "The same has already been claimed."),
     ("exhausted", "선착순 수량이 모두 지급되었습니다.", "The limited number has been given out."),
+    ("proof-insufficient", "제출하신 자료로는 손실을 확인할 수 없었습니다.", "What was sent does not show the loss."),
+    ("implausible", "신청 내용이 이용 기록과 맞지 않습니다.", "What is claimed does not fit the records."),
+    ("loss-partly-shown", "손실의 일부만 확인되었습니다.", "Only a part of the loss was shown."),
     ("cap-reached", "보상 한도에 도달하였습니다.", "The most that this remedy gives has been reached."),
 ];
 
@@ -56,6 +59,13 @@ impl ReasonBook {
 pub(crate) fn builtin_wording(code: &str) -> Option<Localised> {
     let (_, ko, en) = BUILTIN.iter().find(|(known, _, _)| *known == code)?;
     Some(Localised { ko: (*ko).to_owned(), en: (*en).to_owned() })
+}
+
+/// Every built-in reason and its wording.
+pub fn builtin() -> impl Iterator<Item = (String, Localised)> {
+    BUILTIN.iter().map(|(code, ko, en)| {
+        ((*code).to_owned(), Localised { ko: (*ko).to_owned(), en: (*en).to_owned() })
+    })
 }
 
 pub(crate) fn builtin_codes() -> impl Iterator<Item = &'static str> + Clone {

@@ -137,6 +137,29 @@ impl Assessment {
     }
 }
 
+/// What a person decided, for the claimant: what is granted, then why the rest is not.
+#[must_use]
+pub fn decision_in_words(awards: &[(AssetCode, String)], reasons: &[Localised], language: Language) -> String {
+    let ko = language == Language::Korean;
+    let awards: Vec<String> = awards
+        .iter()
+        .map(|(asset, amount)| {
+            let award = AssessedAward { asset: asset.to_string(), amount: amount.clone(), title: None, reference: None };
+            amount_in_words(&award, language)
+        })
+        .collect();
+    let mut sentences: Vec<String> = match (awards.is_empty(), ko) {
+        (true, true) => vec!["담당자가 심사한 결과 보상이 이루어지지 않습니다.".to_owned()],
+        (true, false) => vec!["A person decided that nothing is paid.".to_owned()],
+        (false, true) => {
+            vec![format!("담당자가 심사한 결과 {} 지급됩니다.", with_subject_particle(&awards.join(", ")))]
+        }
+        (false, false) => vec![format!("A person decided that you receive {}.", awards.join(" and "))],
+    };
+    sentences.extend(reasons.iter().map(|reason| reason.get(language).to_owned()));
+    sentences.join(" ")
+}
+
 /// `30,000원`, `3 days`, `7,550 points` …
 fn amount_in_words(award: &AssessedAward, language: Language) -> String {
     let amount = grouped(&award.amount);

@@ -27,9 +27,49 @@ pub struct Contact {
     #[schema(max_length = 100)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Where the claimant can be called.
+    #[validate(length(max = 32, message = "is longer than 32 characters"), custom(function = is_phone))]
+    #[schema(max_length = 32, example = "010-1234-5678")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    /// Where money would be paid, as bank and account; only where a policy pays money.
+    #[validate(length(max = 64, message = "is longer than 64 characters"))]
+    #[schema(max_length = 64)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payout_account: Option<String>,
     /// The language of notices.
     #[serde(default)]
     pub language: Language,
+}
+
+fn is_phone(phone: &str) -> Result<(), ValidationError> {
+    let digits = phone.chars().filter(char::is_ascii_digit).count();
+    if (6..=15).contains(&digits) && phone.chars().all(|c| c.is_ascii_digit() || " +-().".contains(c)) {
+        return Ok(());
+    }
+    Err(ValidationError::new("phone").with_message("is no telephone number: 6 to 15 digits".into()))
+}
+
+/// What a report is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimKind {
+    /// Something was lost.
+    #[default]
+    Damage,
+    /// Nothing is claimed: a question or a complaint, answered at once and kept out of the readers' way.
+    Enquiry,
+}
+
+impl ClaimKind {
+    /// The kind's name in storage.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Damage => "damage",
+            Self::Enquiry => "enquiry",
+        }
+    }
 }
 
 /// A name stands in our mails, and anybody may name anybody's address: it must not become a link or a second letter.
@@ -74,4 +114,15 @@ pub struct NewClaim {
     #[validate(nested)]
     #[serde(default)]
     pub contact: Contact,
+    /// Whether anything is claimed at all.
+    #[serde(default)]
+    pub kind: ClaimKind,
+    /// Only begin it: a draft can be changed and is sent later.
+    #[serde(default)]
+    pub draft: bool,
+    /// What the claimant's device calls itself; kept sealed, compared as a hash.
+    #[serde(default)]
+    #[validate(length(max = 128, message = "is longer than 128 characters"))]
+    #[schema(max_length = 128)]
+    pub device: Option<String>,
 }

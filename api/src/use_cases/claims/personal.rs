@@ -1,10 +1,11 @@
 //! What is sealed of a claim, and how it is opened again.
 
+use redress_domain::id::PolicyId;
 use redress_store::StoreError;
 use redress_store::claims::ClaimRow;
 use serde::{Deserialize, Serialize};
 
-use super::Contact;
+use super::{Contact, NewClaim};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 
@@ -15,6 +16,24 @@ pub struct Personal {
     pub contact: Contact,
     /// What happened, in the claimant's words.
     pub description: String,
+    /// The policy that a draft is to be sent under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyId>,
+    /// What the claimant's device calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+}
+
+impl Personal {
+    /// What is to be sealed of a report.
+    pub(super) fn of(new: &NewClaim) -> Self {
+        Self {
+            contact: new.contact.clone(),
+            description: new.description.clone(),
+            policy: new.policy.clone(),
+            device: new.device.clone(),
+        }
+    }
 }
 
 /// What was sealed of a claim.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use redress_domain::id::{CustomerId, ServiceId};
+use chrono::{DateTime, Utc};
+use redress_domain::claim::{ClaimMove, ClaimState};
+use redress_domain::id::{CustomerId, PolicyId, ServiceId};
 use redress_domain::notice::Event;
 use redress_store::claims::{self, AssessmentRow, ClaimRow};
 use redress_store::incidents::StoredIncident;
@@ -11,7 +13,7 @@ use redress_store::{Connection, StoreError, audit, holdings};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{now, state_of};
+use super::{desk, now, state_of};
 use crate::app::{Actor, App};
 use crate::assess::{self, ClaimFacts};
 use crate::error::AppResult;
@@ -34,25 +36,68 @@ pub(in crate::use_cases) fn reassess(
     claim: &ClaimRow,
     actor: &Actor,
 ) -> AppResult<bool> {
+    let reading = Reading { incident, service, wanted: None };
     let at = now();
+    match read(app, connection, &reading, claim, actor, at)? {
+        Ok(moved) => Ok(moved),
+        // It was filed before anybody could know what the policy would read: a person asks the claimant.
+        Err((pointer, detail)) => {
+            let assessed = assess::for_people(format!("{pointer}: {detail}"));
+            record(connection, claim, &assessed, actor, at)
+        }
+    }
+}
+
+/// Where a claim is read, and under which policy its claimant wants it to be.
+pub(super) struct Reading<'a> {
+    pub(super) incident: &'a StoredIncident,
+    pub(super) service: &'a ServiceId,
+    pub(super) wanted: Option<&'a PolicyId>,
+}
+
+/// Assesses a stored claim and moves it accordingly; false when no policy speaks of it yet. A fault is a JSON pointer
+/// and what is wrong there.
+pub(super) fn read(
+    app: &App,
+    connection: &mut Connection,
+    reading: &Reading<'_>,
+    claim: &ClaimRow,
+    actor: &Actor,
+    at: DateTime<Utc>,
+) -> AppResult<Result<bool, (String, String)>> {
     let facts = stated_facts(claim.id, &claim.facts)?;
     let customer = CustomerId::parse(&claim.customer_id).map_err(StoreError::corrupt)?;
-    let assessed = match assess::claim(&assess::ClaimSubject {
-        policies: &assess::policies_of_service(app, connection, incident.key, claim.service_id)?,
-        wanted: None,
-        incident: &incident.incident,
-        service,
+    let assessed = assess::claim(&assess::ClaimSubject {
+        policies: &assess::policies_of_service(app, connection, reading.incident.key, claim.service_id)?,
+        wanted: reading.wanted,
+        incident: &reading.incident.incident,
+        service: reading.service,
         customer: &customer,
-        holdings: &holdings::of_customer(connection, incident.key, &claim.customer_id, claim.service_id)?,
+        holdings: &holdings::of_customer(connection, reading.incident.key, &claim.customer_id, claim.service_id)?,
         facts: &facts,
         submitted_at: claim.submitted_at.unwrap_or(claim.created_at),
-    })? {
-        Ok(assessed) => assessed,
-        // It was filed before anybody could know what the policy would read: a person asks the claimant.
-        Err((pointer, detail)) => assess::for_people(format!("{pointer}: {detail}")),
+    })?;
+    match assessed {
+        Ok(assessed) => record(connection, claim, &assessed, actor, at).map(Ok),
+        Err(fault) => Ok(Err(fault)),
+    }
+}
+
+/// Keeps an assessment and moves the claim where it leads; false when it leads nowhere.
+fn record(
+    connection: &mut Connection,
+    claim: &ClaimRow,
+    assessed: &assess::Assessed,
+    actor: &Actor,
+    at: DateTime<Utc>,
+) -> AppResult<bool> {
+    let from = claim.state()?;
+    let action = match move_of(assessed.assessment.outcome) {
+        Some(action) => action,
+        None if from == ClaimState::Submitted => ClaimMove::AwaitPolicy,
+        None => return Ok(false),
     };
-    let Some(action) = move_of(assessed.assessment.outcome) else { return Ok(false) };
-    let state = claim.state()?.after(action)?;
+    let state = from.after(action)?;
     let row = AssessmentRow {
         customer_id: claim.customer_id.clone(),
         claim_id: claim.id,
@@ -66,6 +111,9 @@ pub(in crate::use_cases) fn reassess(
     if !claims::advance(connection, &claim.customer_id, claim.id, action, state, at)? {
         return Err(StoreError::Contention("a claim changed meanwhile".into()).into());
     }
+    if state == ClaimState::InReview {
+        desk::put(connection, claim, desk::queue_of(&assessed.assessment), true, at)?;
+    }
     let detail = serde_json::json!({ "status": state.as_str(), "policy": assessed.assessment.policy,
                                      "version": assessed.assessment.version });
     let entry = actor
@@ -74,8 +122,7 @@ pub(in crate::use_cases) fn reassess(
         .after(&state_of(state.as_str(), claim.version + 1, Some(&row)));
     audit::append(connection, &[entry])?;
     if assessed.assessment.outcome.is_final() {
-        let notice = NoticeRow::queued(&claim.customer_id, Uuid::now_v7(), claim.id, Event::Decided, at)
-            .on_occasion(claim.version + 1);
+        let notice = NoticeRow::queued(&claim.customer_id, Uuid::now_v7(), claim.id, Event::Decided, at);
         notices::queue(connection, &[notice])?;
     }
     Ok(true)
