@@ -17,6 +17,9 @@ pub enum AppError {
     /// A move of a claim is refused.
     #[error("{0}")]
     Claim(Refusal),
+    /// Who asks may not have it done.
+    #[error("{0}")]
+    Forbidden(String),
     /// Items of a batch that is done whole or not at all: nothing was done.
     #[error("{}", shown(*.of, .refused))]
     Items {
