@@ -32,11 +32,11 @@ fn every_tier_of_the_merchants_policy_is_decided_on_filing() {
             assert_eq!(claim["assessment"]["awards"][0]["amount"].as_str(), amount, "loss {loss}: {claim}");
             assert_eq!(answer.header("location"), format!("/v1/claims/{}", claim["id"].as_str().unwrap()));
         }
-        let declined = server.claim("again", &merchant_claim("m-1", "0")).json();
+        let declined = server.claim("again", &merchant_claim("m-2", "0")).json();
         assert_eq!(declined["assessment"]["reason"]["code"], "no-loss-shown");
         assert_eq!(declined["assessment"]["reason"]["appealable"], true);
         assert!(!declined["assessment"]["sentence"]["ko"].as_str().unwrap().is_empty());
-        let council = server.claim("council", &merchant_claim("m-1", "500001")).json();
+        let council = server.claim("council", &merchant_claim("m-2", "500001")).json();
         assert_eq!(council["assessment"]["queue"], "council");
     });
 }
@@ -152,7 +152,12 @@ fn every_fault_of_a_request_is_named_by_its_pointer() {
             ("/contact/name", json!("x".repeat(101))),
             ("/contact/language", json!("fr")),
             ("/surprise", json!(1)),
-            ("/contact/phone", json!("010-1234-5678")),
+            ("/contact/fax", json!("02-123-4567")),
+            ("/contact/phone", json!("call me")),
+            ("/channel", json!("phone")),
+            ("/channel", json!("pigeon")),
+            ("/kind", json!("gossip")),
+            ("/device", json!("x".repeat(129))),
         ] {
             let problem = server.claim("fault", &changed(pointer, value.clone())).is_problem(422, "invalid_request");
             let named = problem["errors"][0]["pointer"].as_str().unwrap_or_default();
@@ -214,7 +219,11 @@ fn a_claim_is_shown_to_the_holder_of_its_token_only() {
         assert_eq!((shown.status, shown.header("etag")), (200, "\"1\""));
         let mut expected = filed.clone();
         expected.as_object_mut().unwrap().remove("token");
-        assert_eq!(shown.json(), expected);
+        let mut seen = shown.json();
+        // What happened to it is told when it is looked at.
+        let history = seen.as_object_mut().unwrap().remove("history").unwrap();
+        assert_eq!((history[0]["event"].as_str(), history[0]["by"].as_str()), (Some("file"), Some("claimant")));
+        assert_eq!(seen, expected);
         server.get(&path, &[]).is_problem(401, "unauthorised");
         server.get(&path, &[("authorization", "Basic x")]).is_problem(401, "unauthorised");
         server.get(&path, &[("authorization", &bearer(&other))]).is_problem(404, "not_found");

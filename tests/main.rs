@@ -6,6 +6,7 @@ mod audit;
 mod claims;
 mod commands;
 mod demo;
+mod desk;
 mod documents;
 mod faults;
 mod harness;

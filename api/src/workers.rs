@@ -9,7 +9,7 @@ use redress_store::log::seal::Reach;
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
-use crate::use_cases::{audit, notices, policies};
+use crate::use_cases::{audit, claims, notices, policies};
 
 /// How often the outbox is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -92,13 +92,22 @@ fn send_notices(app: &App, mailer: &Mailer, stopped: &Receiver<()>) {
     }
 }
 
-/// Assesses claims that were overlooked when their policy came into force.
+/// Assesses claims that were overlooked when their policy came into force, compares claims, watches terms.
 fn assess_claims(app: &App, stopped: &Receiver<()>) {
     let actor = Actor { name: "system".into(), origin: "worker".into() };
+    // The first pass looks at everything: an earlier process may have died before it looked.
+    let mut all = true;
     while stopped.recv_timeout(PAUSE_OF_READER) == Err(RecvTimeoutError::Timeout) {
         if let Err(error) = policies::assess_overlooked(app, &actor) {
             tracing::error!(%error, "claims that wait are not assessed");
         }
+        if let Err(error) = claims::triage::pass(app, all) {
+            tracing::error!(%error, "claims are not compared with each other");
+        }
+        if let Err(error) = claims::review::watch_terms(app, &actor) {
+            tracing::error!(%error, "terms of claimants who were asked are not watched");
+        }
+        all = false;
     }
 }
 

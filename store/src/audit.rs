@@ -104,6 +104,32 @@ impl AuditRow {
     }
 }
 
+/// What is told of an entry to those whom it concerns.
+#[derive(Debug, Clone, Queryable)]
+pub struct Told {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub actor: String,
+    /// What was done.
+    pub action: String,
+    /// Figures and hashes of it.
+    pub detail: serde_json::Value,
+}
+
+/// The most entries that are told of one object.
+const MAX_TOLD: i64 = 500;
+
+/// What happened to an object, in its order.
+pub fn of_object(connection: &mut Connection, object: &str) -> StoreResult<Vec<Told>> {
+    Ok(audit::table
+        .filter(audit::object.eq(object))
+        .order(audit::id)
+        .limit(MAX_TOLD)
+        .select((audit::at, audit::actor, audit::action, audit::detail))
+        .load(connection)?)
+}
+
 /// Appends entries.
 pub fn append(connection: &mut Connection, entries: &[AuditEntry]) -> StoreResult<()> {
     let rows: Vec<_> = entries

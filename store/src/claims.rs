@@ -143,6 +143,16 @@ pub fn touch(connection: &mut Connection, customer: &str, id: Uuid, at: DateTime
     Ok(())
 }
 
+/// Whose a claim is.
+pub fn customer_of(connection: &mut Connection, id: Uuid) -> StoreResult<String> {
+    claim::table
+        .filter(claim::id.eq(id))
+        .select(claim::customer_id)
+        .first(connection)
+        .optional()?
+        .ok_or_else(|| StoreError::NotFound("such claim".into()))
+}
+
 /// Makes a claim that was merged into another one of its own again.
 pub fn unmerge(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<()> {
     diesel::update(claim::table.find((customer, id))).set(claim::duplicate_of.eq(None::<Uuid>)).execute(connection)?;
@@ -159,15 +169,27 @@ pub fn of_loss(connection: &mut Connection, customer: &str, loss: Uuid) -> Store
 }
 
 /// Changes what a draft says.
-pub fn redraft(connection: &mut Connection, row: &ClaimRow, facts: &serde_json::Value, sealed: &[u8]) -> StoreResult<()> {
+pub fn redraft(
+    connection: &mut Connection,
+    row: &ClaimRow,
+    facts: &serde_json::Value,
+    sealed: &[u8],
+) -> StoreResult<()> {
     let draft = claim::table.find((&row.customer_id, row.id)).filter(claim::state.eq("draft"));
     diesel::update(draft).set(claim::facts.eq(facts)).execute(connection)?;
-    diesel::update(personal::table.find((&row.customer_id, row.id))).set(personal::sealed.eq(sealed)).execute(connection)?;
+    diesel::update(personal::table.find((&row.customer_id, row.id)))
+        .set(personal::sealed.eq(sealed))
+        .execute(connection)?;
     Ok(())
 }
 
 /// Marks a draft as sent: when, and what is claimed.
-pub fn mark_submitted(connection: &mut Connection, row: &ClaimRow, loss: Option<Uuid>, at: DateTime<Utc>) -> StoreResult<()> {
+pub fn mark_submitted(
+    connection: &mut Connection,
+    row: &ClaimRow,
+    loss: Option<Uuid>,
+    at: DateTime<Utc>,
+) -> StoreResult<()> {
     diesel::update(claim::table.find((&row.customer_id, row.id)))
         .set((claim::submitted_at.eq(at), claim::loss.eq(loss)))
         .execute(connection)?;

@@ -76,9 +76,7 @@ pub fn sign(
             .set((decision::approved_by.eq(by), decision::approved_at.eq(at), decision::in_force_at.eq(at)))
             .execute(connection)?
     } else {
-        diesel::update(waiting)
-            .set((decision::rejected_by.eq(by), decision::rejected_at.eq(at)))
-            .execute(connection)?
+        diesel::update(waiting).set((decision::rejected_by.eq(by), decision::rejected_at.eq(at))).execute(connection)?
     };
     Ok(signed == 1)
 }

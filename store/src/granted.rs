@@ -34,7 +34,8 @@ pub struct GrantedClaim {
 }
 
 /// What makes a claim one that a run reads: as the partial index over them has it.
-const READ: &str = "(claim.state IN ('approved', 'partly_approved', 'issued', 'closed') OR claim.credited_at IS NOT NULL)";
+const READ: &str =
+    "(claim.state IN ('approved', 'partly_approved', 'issued', 'closed') OR claim.credited_at IS NOT NULL)";
 
 /// The granted claims of the customers of a range, by customer and id. A claim that was credited and declined since is
 /// one of them and grants nothing: what it got still counts.
@@ -56,7 +57,9 @@ pub fn of_range(
         None => true,
     });
     let grants = |awards: &serde_json::Value| awards.as_array().is_some_and(|awards| !awards.is_empty());
-    granted.extend(decided.into_values().filter(|(credited, claim)| *credited || grants(&claim.awards)).map(|(_, claim)| claim));
+    granted.extend(
+        decided.into_values().filter(|(credited, claim)| *credited || grants(&claim.awards)).map(|(_, claim)| claim),
+    );
     granted.sort_by(|a, b| (&a.customer_id, a.id).cmp(&(&b.customer_id, b.id)));
     Ok(granted)
 }

@@ -29,6 +29,7 @@ pub mod sessions;
 pub mod staff;
 pub mod summary;
 pub mod tasks;
+pub mod triage;
 pub mod verify;
 
 pub use connection::{Connection, Store};

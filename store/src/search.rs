@@ -175,9 +175,11 @@ fn named_keys(connection: &mut Connection, named: &[Named]) -> StoreResult<Vec<U
     let mut keys = Vec::new();
     for one in named {
         let found: Vec<Uuid> = match one {
-            Named::Reference(reference) => {
-                claim::table.filter(claim::reference.eq(reference)).limit(MAX_NAMED).select(claim::id).load(connection)?
-            }
+            Named::Reference(reference) => claim::table
+                .filter(claim::reference.eq(reference))
+                .limit(MAX_NAMED)
+                .select(claim::id)
+                .load(connection)?,
             Named::Claim(id) => claim::table.filter(claim::id.eq(id)).select(claim::id).load(connection)?,
             Named::Customer(customer) => claim::table
                 .filter(claim::customer_id.eq(customer))

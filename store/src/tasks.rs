@@ -190,9 +190,10 @@ pub fn lease(
     until: DateTime<Utc>,
 ) -> StoreResult<bool> {
     let free = task::leased_until.is_null().or(task::leased_until.le(now)).or(task::leased_by.eq(reader));
-    let leased = diesel::update(task::table.find((customer, claim)).filter(task::is_open).filter(free.assume_not_null()))
-        .set((task::leased_by.eq(reader), task::leased_until.eq(until)))
-        .execute(connection)?;
+    let leased =
+        diesel::update(task::table.find((customer, claim)).filter(task::is_open).filter(free.assume_not_null()))
+            .set((task::leased_by.eq(reader), task::leased_until.eq(until)))
+            .execute(connection)?;
     Ok(leased == 1)
 }
 
@@ -234,7 +235,8 @@ pub fn due(
 /// Notes that a claimant was reminded; false when another did it meanwhile.
 pub fn mark_reminded(connection: &mut Connection, row: &TaskRow, times: i16) -> StoreResult<bool> {
     let waits = task::table.find((&row.customer_id, row.claim_id)).filter(task::due_at.eq(row.due_at));
-    let marked = diesel::update(waits.filter(task::reminded.lt(times))).set(task::reminded.eq(times)).execute(connection)?;
+    let marked =
+        diesel::update(waits.filter(task::reminded.lt(times))).set(task::reminded.eq(times)).execute(connection)?;
     Ok(marked == 1)
 }
 

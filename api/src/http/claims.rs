@@ -7,10 +7,13 @@ use serde::de::DeserializeOwned;
 use uuid::Uuid;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
+use super::act::caller;
+use super::identity::staff_of;
 use super::metrics::Metrics;
 use super::problem::{ApiError, ApiResult, Code, FieldError, Problem};
 use crate::app::{Actor, App};
-use crate::use_cases::claims::{self, ClaimAnswer, Filed, NewClaim};
+use crate::rights::Right;
+use crate::use_cases::claims::{self, Channel, ClaimAnswer, Filed, NewClaim, status};
 
 /// The header that makes a retry safe.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -48,11 +51,15 @@ pub async fn file(
     let key = idempotency_key(&request)?;
     let body = json_body(&request, payload).await?;
     let new: NewClaim = parse(&body)?;
-    let filed = web::block(move || {
-        let actor = Actor { name: format!("customer:{}", new.customer), origin: "http".into() };
-        claims::file(&app, &new, &key, &body, &actor)
-    })
-    .await??;
+    let actor = match new.channel {
+        Channel::Web => Actor { name: format!("customer:{}", new.customer), origin: "http".into() },
+        // Whoever files for a caller says who he is.
+        _ => match staff_of(&request).await? {
+            Some(staff) => staff.may_at(Right::WorkClaims, &new.service)?,
+            None => return Err(ApiError::field("/channel", "only the staff files for others; leave it out")),
+        },
+    };
+    let filed = web::block(move || claims::file(&app, &new, &key, &body, &actor)).await??;
     match filed {
         Filed::Answer { body, location, replayed } => {
             if !replayed {
@@ -71,7 +78,7 @@ pub async fn file(
 
 /// See where a claim stands
 ///
-/// For its claimant, with the token from the answer to the report.
+/// For its claimant, with the token from the answer to the report, and for the staff, who see more of it.
 #[utoipa::path(
     get, path = "/v1/claims/{id}", tag = "claims", operation_id = "show_claim",
     params(("id" = Uuid, Path, description = "The claim's id")),
@@ -83,11 +90,10 @@ pub async fn file(
     )
 )]
 pub async fn show(app: web::Data<App>, request: HttpRequest, path: web::Path<String>) -> ApiResult<HttpResponse> {
-    let id = claim_of_token(&app, &request, &path)?;
-    let found = web::block(move || app.store.with(|connection| redress_store::claims::find(connection, id))).await??;
-    let view = found.ok_or_else(|| ApiError::new(Code::NotFound))?;
-    let answer = claims::answer(&view)?;
-    Ok(HttpResponse::Ok().insert_header((ETAG, format!("\"{}\"", view.claim.version))).json(answer))
+    let (id, caller) = caller(&app, &request, &path, Some(Right::ReadClaims)).await?;
+    let answer =
+        web::block(move || app.store.with(|connection| status::show(&app, connection, id, caller.viewer()))).await??;
+    Ok(HttpResponse::Ok().insert_header((ETAG, format!("\"{}\"", answer.version))).json(answer))
 }
 
 /// The claim that a path names, for whoever holds its token: to others it does not exist.
@@ -97,7 +103,7 @@ pub(super) fn claim_of_token(app: &App, request: &HttpRequest, path: &str) -> Ap
     if app.secrets.is_claimant_token(ClaimId(id), &token) { Ok(id) } else { Err(ApiError::new(Code::NotFound)) }
 }
 
-fn idempotency_key(request: &HttpRequest) -> ApiResult<String> {
+pub(super) fn idempotency_key(request: &HttpRequest) -> ApiResult<String> {
     let missing = || {
         ApiError::with_detail(
             Code::IdempotencyKeyMissing,
@@ -126,7 +132,7 @@ fn bearer(request: &HttpRequest) -> ApiResult<String> {
 }
 
 /// The whole body of a request that declares JSON.
-async fn json_body(request: &HttpRequest, payload: web::Payload) -> ApiResult<web::Bytes> {
+pub(super) async fn json_body(request: &HttpRequest, payload: web::Payload) -> ApiResult<web::Bytes> {
     use actix_web::HttpMessage;
     if request.content_type() != "application/json" {
         return Err(ApiError::with_detail(Code::UnsupportedMediaType, "send Content-Type: application/json"));
@@ -141,7 +147,7 @@ async fn json_body(request: &HttpRequest, payload: web::Payload) -> ApiResult<we
 }
 
 /// Reads a request: its shape by serde, its rules by validator; every wrong field is named by its pointer.
-fn parse<T: DeserializeOwned + Validate>(body: &[u8]) -> ApiResult<T> {
+pub(super) fn parse<T: DeserializeOwned + Validate>(body: &[u8]) -> ApiResult<T> {
     // Serde would read a list as the members in their order, which no document promises.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(ApiError::with_detail(Code::MalformedBody, "the body is no JSON object"));

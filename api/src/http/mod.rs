@@ -1,12 +1,15 @@
 //! The server: every route on one screen, what stands before them, and how it starts and stops.
 
+mod act;
 pub mod audit;
 pub mod claims;
 mod credentials;
+pub mod desk;
 pub mod docs;
 pub mod identity;
 pub mod mailbox;
 pub mod metrics;
+pub mod moves;
 pub mod operations;
 pub mod problem;
 pub mod session;
@@ -51,7 +54,21 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(
             web::scope("/v1")
                 .service(resource("/claims").post(claims::file))
-                .service(resource("/claims/{id}").get(claims::show))
+                .service(resource("/claims/next").post(desk::next))
+                .service(resource("/claims/{id}").get(claims::show).patch(moves::change))
+                .service(resource("/claims/{id}/submit").post(moves::submit))
+                .service(resource("/claims/{id}/withdraw").post(moves::withdraw))
+                .service(resource("/claims/{id}/appeal").post(moves::appeal))
+                .service(resource("/claims/{id}/messages").get(moves::read).post(moves::write))
+                .service(resource("/claims/{id}/lease").post(desk::lease))
+                .service(resource("/claims/{id}/release").post(desk::release))
+                .service(resource("/claims/{id}/assign").post(desk::assign))
+                .service(resource("/claims/{id}/request-information").post(desk::request_information))
+                .service(resource("/claims/{id}/answer").post(desk::answer))
+                .service(resource("/claims/{id}/decision").post(desk::decide))
+                .service(resource("/claims/{id}/approve-decision").post(desk::sign))
+                .service(resource("/claims/{id}/reopen").post(desk::reopen))
+                .service(resource("/claims/{id}/second-reading").post(desk::read_again))
                 .service(resource("/audit/proof/{claim}").get(audit::proof))
                 .service(resource("/session").get(session::show).delete(session::sign_out)),
         )

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::AppError;
+use crate::refusal::Refusal;
 
 /// A problem, as RFC 9457 (`application/problem+json`) has it.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -96,6 +97,22 @@ codes! {
     MethodNotAllowed = ("method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here");
     /// The content type is not JSON.
     UnsupportedMediaType = ("unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The content type is not taken here");
+    /// A command that is decided on what one saw came without saying what that was.
+    PreconditionRequired = ("precondition_required", PRECONDITION_REQUIRED, "Say which version this is decided on");
+    /// It was decided on an older version.
+    Stale = ("stale", PRECONDITION_FAILED, "It has changed since you looked");
+    /// The claim's state does not allow it.
+    IllegalMove = ("illegal_move", CONFLICT, "The claim does not stand where this can be done");
+    /// Somebody else works on the claim.
+    ClaimHeld = ("claim_held", CONFLICT, "Somebody else is working on this claim");
+    /// Something else stands in the way.
+    ClaimConflict = ("claim_conflict", CONFLICT, "This cannot be done with this claim");
+    /// The appeal comes too late, twice, or against nothing.
+    AppealRefused = ("appeal_refused", CONFLICT, "The appeal cannot be taken");
+    /// It takes a second person.
+    FourEyes = ("four_eyes", FORBIDDEN, "This takes somebody else than who decided");
+    /// What was previewed is not what would be done now.
+    PreviewChanged = ("preview_changed", CONFLICT, "What was previewed has changed; nothing was done");
     /// The original was reversed before; nothing was moved.
     ReversedAlready = ("transfer_reversed_already", CONFLICT, "It was reversed before; nothing was moved");
     /// The ledger's rules refuse the movement; nothing was moved.
@@ -195,11 +212,30 @@ impl From<AppError> for ApiError {
         match error {
             AppError::Invalid(detail) | AppError::Refused(detail) => Self::with_detail(Code::InvalidRequest, detail),
             AppError::Forbidden(detail) => Self::with_detail(Code::Forbidden, detail),
+            AppError::Claim(refusal) => claim_refused(refusal),
             AppError::Items { refused, .. } => movements_refused(&refused),
             AppError::Store(error) => error.into(),
             AppError::Embedded(error) => unavailable(&error),
             error @ AppError::Io { .. } => internal(&error),
         }
+    }
+}
+
+/// The problem of a move of a claim that is refused.
+fn claim_refused(refusal: Refusal) -> ApiError {
+    let code = match &refusal {
+        Refusal::Illegal(_) => Code::IllegalMove,
+        Refusal::Stale { .. } => Code::Stale,
+        Refusal::Held { .. } => Code::ClaimHeld,
+        Refusal::Appeal(_) => Code::AppealRefused,
+        Refusal::FourEyes(_) => Code::FourEyes,
+        Refusal::Conflict(_) => Code::ClaimConflict,
+        Refusal::PreviewChanged => Code::PreviewChanged,
+        Refusal::Field { .. } => Code::InvalidRequest,
+    };
+    match refusal {
+        Refusal::Field { pointer, detail } => ApiError::field(pointer, detail),
+        other => ApiError::with_detail(code, other.to_string()),
     }
 }
 

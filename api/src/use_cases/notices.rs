@@ -9,6 +9,7 @@ use redress_store::claims;
 use redress_store::notices::{self, NoticeRow};
 
 use self::words::About;
+use super::claims::status::sentence_of;
 use super::claims::{StoredAssessment, open_personal};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
@@ -114,13 +115,16 @@ fn compose<'a>(app: &'a App, notice: &NoticeRow) -> AppResult<Result<OwnedLetter
         return Ok(Err(MailError::Permanent("the claimant gave no address".into())));
     };
     let assessment = view.assessment.as_ref().map(StoredAssessment::read).transpose()?;
+    let of_policy = assessment.map(|assessment| assessment.sentence);
+    // What people said comes after what the policy said.
+    let sentence = app.store.with(|connection| sentence_of(connection, &view.claim))?.or(of_policy);
     let language = personal.contact.language;
     let words = words::write(
         &About {
             event: notice.event()?,
             reference: &view.claim.reference,
             name: personal.contact.name.as_deref(),
-            sentence: assessment.as_ref().map(|assessment| assessment.sentence.of(language)),
+            sentence: sentence.as_ref().map(|sentence| sentence.of(language)),
             documents: &[],
             state: view.claim.state()?,
         },

@@ -105,12 +105,20 @@ impl Policy {
         &self.inner.reasons
     }
 
+    /// Which decided claims a second person reads.
+    #[must_use]
+    pub fn sample(&self) -> super::sample::Sample {
+        self.inner.sample
+    }
+
     /// Every reason that a decision under this policy can give, with its wording: its own and the built-in ones.
     #[must_use]
     pub fn reason_wordings(&self) -> Vec<(String, Localised)> {
         let own = self.inner.reasons.iter().map(|reason| (reason.code().to_owned(), reason.wording().clone()));
         let mut all: Vec<_> = own.collect();
-        all.extend(super::reasons::builtin().filter(|(code, _)| self.inner.reasons.iter().all(|own| own.code() != code)));
+        all.extend(
+            super::reasons::builtin().filter(|(code, _)| self.inner.reasons.iter().all(|own| own.code() != code)),
+        );
         all
     }
 

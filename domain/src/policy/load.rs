@@ -22,7 +22,7 @@ use crate::asset::{Asset, AssetCode};
 use crate::id::{IncidentId, PolicyId, ServiceId};
 use crate::incident::Localised;
 
-const TOP_LEVEL: [&str; 22] = [
+const TOP_LEVEL: [&str; 23] = [
     "policy",
     "incident",
     "service",
@@ -45,6 +45,7 @@ const TOP_LEVEL: [&str; 22] = [
     "stacking",
     "asset",
     "fairness",
+    "second_reading",
 ];
 
 impl Policy {
@@ -132,6 +133,7 @@ impl<'d> Loader<'_, 'd, '_> {
         let rules = self.rules(basis, &documents, reference.as_deref());
         let (subject_caps, caps) = self.caps();
         let stacking = self.stacking();
+        let sample = self.sample();
         self.analyse();
         self.unused_facts();
         self.limits();
@@ -165,6 +167,7 @@ impl<'d> Loader<'_, 'd, '_> {
             subject_caps,
             caps,
             stacking,
+            sample,
             terms,
             notes: Vec::new(),
         })

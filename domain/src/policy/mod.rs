@@ -82,6 +82,7 @@ mod reasons;
 mod regions;
 mod rules;
 mod run_cases;
+mod sample;
 mod sentence;
 mod settle;
 mod signatures;
@@ -108,6 +109,7 @@ pub use policy::Policy;
 pub use reasons::builtin as builtin_reasons;
 pub use rules::{AssetTerms, Basis, Cap, CapPeriod, CapScope, Document, Reason, Rule, Stacking, StackingRule, Worth};
 pub use run_cases::{CaseReport, CaseResult};
+pub use sample::{Drawn, Sample};
 pub use sentence::{Language, decision_in_words};
 pub use settle::{Change, Due, Entry, Given, Input, Programme, Settled, Used, settle};
 pub use simulate::{

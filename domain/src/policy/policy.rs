@@ -46,6 +46,7 @@ pub(crate) struct Inner {
     pub(crate) subject_caps: Vec<SubjectCap>,
     pub(crate) caps: Vec<Cap>,
     pub(crate) stacking: Option<Stacking>,
+    pub(crate) sample: super::sample::Sample,
     pub(crate) terms: Vec<AssetTerms>,
     pub(crate) notes: Vec<Diagnostic>,
 }

@@ -63,9 +63,7 @@ pub(crate) fn builtin_wording(code: &str) -> Option<Localised> {
 
 /// Every built-in reason and its wording.
 pub fn builtin() -> impl Iterator<Item = (String, Localised)> {
-    BUILTIN.iter().map(|(code, ko, en)| {
-        ((*code).to_owned(), Localised { ko: (*ko).to_owned(), en: (*en).to_owned() })
-    })
+    BUILTIN.iter().map(|(code, ko, en)| ((*code).to_owned(), Localised { ko: (*ko).to_owned(), en: (*en).to_owned() }))
 }
 
 pub(crate) fn builtin_codes() -> impl Iterator<Item = &'static str> + Clone {

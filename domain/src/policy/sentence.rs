@@ -144,7 +144,8 @@ pub fn decision_in_words(awards: &[(AssetCode, String)], reasons: &[Localised], 
     let awards: Vec<String> = awards
         .iter()
         .map(|(asset, amount)| {
-            let award = AssessedAward { asset: asset.to_string(), amount: amount.clone(), title: None, reference: None };
+            let award =
+                AssessedAward { asset: asset.to_string(), amount: amount.clone(), title: None, reference: None };
             amount_in_words(&award, language)
         })
         .collect();

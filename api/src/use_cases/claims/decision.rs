@@ -1,7 +1,6 @@
 //! A reader's word on a claim, the second signature where it takes one, and the word on an appeal.
 
 use chrono::{DateTime, Utc};
-use redress_domain::claim::ClaimMove;
 use redress_domain::id::ReasonCode;
 use redress_domain::notice::Event;
 use redress_domain::policy::{Given, Language as Tongue, builtin_reasons, decision_in_words};
@@ -300,9 +299,4 @@ pub(super) fn in_words(row: &DecisionRow) -> AppResult<(Vec<AwardView>, Vec<Reas
     let say = |tongue| decision_in_words(&named, &wordings, tongue);
     let sentence = Text { ko: say(Tongue::Korean), en: say(Tongue::English) };
     Ok((awards, reasons, sentence))
-}
-
-/// Whether a claim can be decided so at all: what a bulk decision asks of each before it is shown.
-pub(super) fn would_be_legal(case: &Case, action: ClaimMove) -> Result<(), Refusal> {
-    case.claim.state().ok().map_or(Ok(()), |state| state.after(action).map(drop).map_err(Refusal::Illegal))
 }

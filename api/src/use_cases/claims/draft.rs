@@ -70,7 +70,7 @@ pub(super) fn begin(
         submitted_at: None,
         updated_at: at,
         kind: new.kind.as_str().to_owned(),
-        channel: "web".to_owned(),
+        channel: new.channel.as_str().to_owned(),
         loss: None,
         duplicate_of: None,
         credited_at: None,

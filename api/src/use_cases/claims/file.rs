@@ -11,9 +11,11 @@ use redress_store::{Connection, StoreError, audit, holdings, incidents};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::aside::{self, Report};
+use super::duplicates::loss_of;
 use super::personal::personal_context;
 use super::reference::new_reference;
-use super::{ClaimAnswer, NewClaim, Personal, answer, now, state_of};
+use super::{ClaimAnswer, NewClaim, Personal, answer, desk, now, state_of};
 use crate::app::{Actor, App};
 use crate::assess::{self, ClaimOutcome};
 use crate::error::AppResult;
@@ -111,6 +113,12 @@ fn insert(
         Ok(facts) => facts,
         Err(fault) => return Ok(Err(fault)),
     };
+    let loss = loss_of(app, found.key, service_key, &facts.json, &new.description);
+    let report = Report { new, found: &found, service_key, facts: &facts.json, loss };
+    if let Some(mut answer) = aside::keep(app, connection, &report, actor, at)? {
+        answer.token = Some(app.secrets.claimant_token(ClaimId(answer.id)));
+        return Ok(Ok(answer));
+    }
     let held = holdings::of_customer(connection, found.key, new.customer.as_str(), service_key)?;
     let policies = assess::policies_of_service(app, connection, found.key, service_key)?;
     let assessed = match assess::claim(&assess::ClaimSubject {
@@ -140,9 +148,13 @@ fn insert(
         created_at: at,
         submitted_at: Some(at),
         updated_at: at,
+        kind: new.kind.as_str().to_owned(),
+        channel: new.channel.as_str().to_owned(),
+        loss: Some(loss),
+        duplicate_of: None,
+        credited_at: None,
     };
-    let personal = Personal { contact: new.contact.clone(), description: new.description.clone() };
-    let plain = serde_json::to_vec(&personal).map_err(StoreError::corrupt)?;
+    let plain = serde_json::to_vec(&Personal::of(new)).map_err(StoreError::corrupt)?;
     claims::insert(connection, &claim, &app.secrets.seal(&plain, &personal_context(&claim))?)?;
     let row = AssessmentRow {
         customer_id: claim.customer_id.clone(),
@@ -154,6 +166,9 @@ fn insert(
         assessed_at: at,
     };
     claims::insert_assessment(connection, &row)?;
+    if state == ClaimState::InReview {
+        desk::put(connection, &claim, desk::queue_of(&assessed.assessment), false, at)?;
+    }
     let entry = actor.entry(
         "claim.file",
         format!("claim {id}"),

@@ -1,24 +1,34 @@
 //! Claims, from the damage report on: one file a subject.
 
+mod aside;
+mod case;
+pub mod claimant;
+pub mod decision;
+pub mod desk;
+pub mod draft;
+mod duplicates;
 mod file;
 mod new;
 mod personal;
 mod reassess;
 mod reference;
+pub mod review;
+pub mod status;
+pub mod triage;
 mod view;
 
 use chrono::{DateTime, Utc};
 use redress_store::claims::AssessmentRow;
 
 pub use self::file::{Filed, file};
-pub use self::new::{Contact, MAX_FACTS, NewClaim};
+pub use self::new::{Channel, ClaimKind, Contact, MAX_FACTS, NewClaim};
 pub use self::personal::{Personal, open_personal};
 pub(super) use self::reassess::reassess;
 pub use self::reassess::stated_facts;
 pub use self::view::{AwardView, ClaimAnswer, Language, ReasonView, StoredAssessment, Text, answer};
 
 /// The time of a command, in the microseconds that the database keeps.
-fn now() -> DateTime<Utc> {
+pub(super) fn now() -> DateTime<Utc> {
     let now = Utc::now();
     DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
 }

@@ -50,6 +50,37 @@ fn is_phone(phone: &str) -> Result<(), ValidationError> {
     Err(ValidationError::new("phone").with_message("is no telephone number: 6 to 15 digits".into()))
 }
 
+/// How a report came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// From the claimant.
+    #[default]
+    Web,
+    /// In a conversation in writing.
+    Chat,
+    /// By telephone.
+    Phone,
+    /// By letter.
+    Post,
+    /// In a file of many.
+    File,
+}
+
+impl Channel {
+    /// The channel's name in storage.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Web => "web",
+            Self::Chat => "chat",
+            Self::Phone => "phone",
+            Self::Post => "post",
+            Self::File => "file",
+        }
+    }
+}
+
 /// What a report is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -117,6 +148,9 @@ pub struct NewClaim {
     /// Whether anything is claimed at all.
     #[serde(default)]
     pub kind: ClaimKind,
+    /// How it came; other than `web` is the staff's to say, who file for callers.
+    #[serde(default)]
+    pub channel: Channel,
     /// Only begin it: a draft can be changed and is sent later.
     #[serde(default)]
     pub draft: bool,

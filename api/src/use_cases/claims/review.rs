@@ -141,7 +141,9 @@ pub(super) fn must_be_another(case: &Case, name: &str) -> AppResult<()> {
         [&appeal.decided_by, &appeal.countersigned_by].into_iter().flatten().any(|by| by == name)
     };
     if case.open_appeal().is_some_and(decided) {
-        return Err(Refusal::FourEyes(format!("{name} decided what is appealed: somebody else reads the appeal")).into());
+        return Err(
+            Refusal::FourEyes(format!("{name} decided what is appealed: somebody else reads the appeal")).into()
+        );
     }
     Ok(())
 }

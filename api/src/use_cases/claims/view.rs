@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::ClaimKind;
+use super::status::{DecisionView, DeskView, Happened, MergedInto, Wanted, documents_wanted, policys_word};
 use crate::assess::ClaimOutcome;
 use crate::error::AppResult;
 
@@ -150,13 +152,39 @@ pub struct ClaimAnswer {
     pub updated_at: DateTime<Utc>,
     /// What a policy said of it.
     pub assessment: Option<StoredAssessment>,
+    /// Counts its changes; the ETag.
+    pub version: i32,
+    /// What it is: `damage`, or `enquiry`.
+    pub kind: ClaimKind,
+    /// How it came: `web`, `chat`, `phone`, `post` or `file`.
+    pub channel: String,
+    /// The last word on it, of its policy or of people, and whether it can be appealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionView>,
+    /// What its claimant is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Wanted>,
+    /// The claim that said the same before, and in which this one is handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate_of: Option<MergedInto>,
+    /// What an enquiry is answered with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply: Option<Text>,
+    /// What happened to it, when it is looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<Happened>,
+    /// What only the staff sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub desk: Option<DeskView>,
 }
 
 /// A claim as it is shown.
 pub fn answer(view: &ClaimView) -> AppResult<ClaimAnswer> {
     let claim = &view.claim;
     let assessment = view.assessment.as_ref().map(StoredAssessment::read).transpose()?;
+    let decided_at = view.assessment.as_ref().map_or(claim.updated_at, |row| row.assessed_at);
     Ok(ClaimAnswer {
+        decision: assessment.as_ref().and_then(|assessment| policys_word(assessment, decided_at)),
         id: claim.id,
         reference: claim.reference.clone(),
         token: None,
@@ -167,6 +195,14 @@ pub fn answer(view: &ClaimView) -> AppResult<ClaimAnswer> {
         facts: claim.facts.clone(),
         submitted_at: claim.submitted_at,
         updated_at: claim.updated_at,
+        version: claim.version,
+        kind: if claim.kind == "enquiry" { ClaimKind::Enquiry } else { ClaimKind::Damage },
+        channel: claim.channel.clone(),
+        wanted: assessment.as_ref().and_then(|assessment| documents_wanted(&claim.state, assessment)),
+        duplicate_of: None,
+        reply: None,
+        history: Vec::new(),
+        desk: None,
         assessment,
     })
 }
