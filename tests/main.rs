@@ -14,6 +14,7 @@ mod ledger;
 mod mail;
 mod rosters;
 mod routes;
+mod runs;
 mod secrets;
 mod server;
 mod stacking;

@@ -14,6 +14,7 @@ pub mod log;
 pub mod merkle;
 pub mod policy;
 pub mod roster;
+pub mod run;
 pub mod source;
 pub mod window;
 
