@@ -88,7 +88,9 @@ fn an_approval_is_void_when_policies_rosters_or_budgets_change() {
         let changed = redress.file("melon.toml", source.replace("amount = 3 }", "amount = 4 }"));
         let changes: [(&str, &dyn Fn()); 3] = [
             ("the roster", &|| with_subscribers(redress, 11)),
-            ("the budgets", &|| drop(redress.with_budget("melon", "day:melon", "1"))),
+            ("the budgets", &|| {
+                redress.with_budget("melon", "day:melon", "1");
+            }),
             ("the policies in force", &|| {
                 redress.run(&["policy", "publish", &changed, "--as", "author"]).succeeds();
                 redress.run(&["policy", "approve", &changed, "--as", "approver"]).succeeds();

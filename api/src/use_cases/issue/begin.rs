@@ -56,7 +56,7 @@ pub(super) fn begin(context: &Context<'_>, order: &Order, watcher: &dyn Watcher)
 
 /// Goes on with this run, which must be approved, running or stopped.
 pub(super) fn go_on(context: &Context<'_>, run_id: i64) -> AppResult<RunRow> {
-    let begun = context.app.store.transaction(|connection| {
+    context.app.store.transaction(|connection| {
         let (run, _) = run_lifecycle::lock(connection, run_id)?;
         match voided(context, connection, &run)? {
             Some(what) if !has_begun(&run)? => {
@@ -66,8 +66,7 @@ pub(super) fn go_on(context: &Context<'_>, run_id: i64) -> AppResult<RunRow> {
             Some(what) => Err(changed_since(&run, what)),
             None => set_running(context, connection, &run).map(Ok),
         }
-    })?;
-    begun
+    })?
 }
 
 /// Ends a run that was planned or approved, since what it follows from has changed.
