@@ -110,7 +110,7 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
             print_or(format, &done, || print::simulation(&done));
         }
         Command::Policy(PolicyCommand::Retire { policy, incident, by }) => {
-            let name = PolicyId::parse(&policy).map_err(|error| AppError::Invalid(error.to_string()))?;
+            let name = PolicyId::parse(&policy).map_err(|error| AppError::Usage(format!("POLICY: {error}")))?;
             let incident = incident_flag(&incident)?;
             let done = policies::retire(app, &incident, &name, &Actor::at_command_line(Some(&by)))?;
             print_or(format, &done, || println!("{} {} is out of force.", done.policy, done.version));
@@ -171,7 +171,7 @@ fn print_or(format: Format, value: &impl serde::Serialize, text: impl FnOnce()) 
 }
 
 fn incident_flag(name: &str) -> AppResult<IncidentId> {
-    IncidentId::parse(name).map_err(|error| AppError::Invalid(format!("--incident: {error}")))
+    IncidentId::parse(name).map_err(|error| AppError::Usage(format!("--incident: {error}")))
 }
 
 fn migrate(settings: &Settings, plan: bool) -> AppResult<ExitCode> {
@@ -207,7 +207,7 @@ fn issue_credits(app: &App, args: &IssueArgs, format: Format) -> AppResult<ExitC
         policies: args
             .policy
             .iter()
-            .map(|name| PolicyId::parse(name).map_err(|error| AppError::Invalid(format!("--policy: {error}"))))
+            .map(|name| PolicyId::parse(name).map_err(|error| AppError::Usage(format!("--policy: {error}"))))
             .collect::<AppResult<_>>()?,
         workers: usize::from(args.workers),
     };

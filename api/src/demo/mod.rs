@@ -143,7 +143,7 @@ fn find_policies(flag: Option<&Path>) -> AppResult<PathBuf> {
         return if has_incident(folder) {
             Ok(folder.to_owned())
         } else {
-            Err(AppError::Invalid(format!("--policies {}: there is no incidents/{INCIDENT}.toml", folder.display())))
+            Err(AppError::Usage(format!("--policies {}: there is no incidents/{INCIDENT}.toml", folder.display())))
         };
     }
     let beside = std::env::current_exe().ok();

@@ -185,7 +185,9 @@ impl ResponseError for ApiError {
 impl From<AppError> for ApiError {
     fn from(error: AppError) -> Self {
         match error {
-            AppError::Invalid(detail) | AppError::Refused(detail) => Self::with_detail(Code::InvalidRequest, detail),
+            AppError::Usage(detail) | AppError::Invalid(detail) | AppError::Refused(detail) => {
+                Self::with_detail(Code::InvalidRequest, detail)
+            }
             AppError::Items { refused, .. } => movements_refused(&refused),
             AppError::Store(error) => error.into(),
             AppError::Embedded(error) => unavailable(&error),
