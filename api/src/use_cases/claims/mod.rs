@@ -1,0 +1,30 @@
+//! Claims, from the damage report on: one file a subject.
+
+mod file;
+mod new;
+mod personal;
+mod reassess;
+mod reference;
+mod view;
+
+use chrono::{DateTime, Utc};
+use redress_store::claims::AssessmentRow;
+
+pub use self::file::{Filed, file};
+pub use self::new::{Contact, MAX_FACTS, NewClaim};
+pub use self::personal::{Personal, open_personal};
+pub(super) use self::reassess::reassess;
+pub use self::reassess::stated_facts;
+pub use self::view::{AwardView, ClaimAnswer, Language, ReasonView, StoredAssessment, Text, answer};
+
+/// The time of a command, in the microseconds that the database keeps.
+fn now() -> DateTime<Utc> {
+    let now = Utc::now();
+    DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
+}
+
+/// What the log's hashes of a claim are over: where it stands, and the assessment that brought it there.
+fn state_of(state: &str, version: i32, assessment: Option<&AssessmentRow>) -> serde_json::Value {
+    let trace = assessment.map(|row| &row.trace);
+    serde_json::json!({ "state": state, "version": version, "trace": trace })
+}

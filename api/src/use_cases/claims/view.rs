@@ -1,0 +1,161 @@
+//! A claim as it is answered, and what a policy said of it.
+
+use chrono::{DateTime, Utc};
+use redress_domain::incident::Localised;
+use redress_store::StoreError;
+use redress_store::claims::{AssessmentRow, ClaimView};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::assess::ClaimOutcome;
+use crate::error::AppResult;
+
+/// The languages of notices and pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// Korean.
+    #[default]
+    Ko,
+    /// English.
+    En,
+}
+
+/// A text in both languages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Text {
+    /// Korean.
+    pub ko: String,
+    /// English.
+    pub en: String,
+}
+
+impl Text {
+    /// The text in one language.
+    #[must_use]
+    pub fn of(&self, language: Language) -> &str {
+        match language {
+            Language::Ko => &self.ko,
+            Language::En => &self.en,
+        }
+    }
+}
+
+impl From<Localised> for Text {
+    fn from(text: Localised) -> Self {
+        Self { ko: text.ko, en: text.en }
+    }
+}
+
+/// An asset and an amount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AwardView {
+    /// The asset's code.
+    #[schema(example = "KRW")]
+    pub asset: String,
+    /// The amount in the asset's unit, exact.
+    #[schema(example = "30000")]
+    pub amount: String,
+}
+
+/// A reason and its wording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReasonView {
+    /// The stable code.
+    #[schema(example = "no-loss-shown")]
+    pub code: String,
+    /// Whether an appeal is open.
+    pub appealable: bool,
+}
+
+/// What a policy said of a claim, and why.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StoredAssessment {
+    /// `award`, `decline`, `review` or `pending`.
+    pub outcome: ClaimOutcome,
+    /// What is granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awards: Vec<AwardView>,
+    /// Why nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<ReasonView>,
+    /// The queue of people it stands in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// The documents that are wanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<String>,
+    /// The policy that spoke, and the content hash of its version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// The content hash of the version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The rule that decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The outcome in a sentence to the claimant.
+    pub sentence: Text,
+    /// Every rule tried and every value used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub trace: Option<serde_json::Value>,
+}
+
+impl StoredAssessment {
+    /// Reads a stored assessment back.
+    pub fn read(row: &AssessmentRow) -> AppResult<Self> {
+        serde_json::from_value(row.trace.clone()).map_err(|error| StoreError::corrupt(error).into())
+    }
+}
+
+/// A claim as its claimant and staff see it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ClaimAnswer {
+    /// Its id.
+    pub id: Uuid,
+    /// The reference to quote on the telephone.
+    #[schema(example = "R-7K3M-9QXT-41ZC")]
+    pub reference: String,
+    /// The token that lets the claimant see it; only in the answer to the report itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// Where it stands.
+    #[schema(example = "approved")]
+    pub status: String,
+    /// The incident.
+    pub incident: String,
+    /// The service.
+    pub service: String,
+    /// The customer.
+    pub customer: String,
+    /// What is claimed.
+    #[schema(value_type = BTreeMap<String, serde_json::Value>)]
+    pub facts: serde_json::Value,
+    /// When it was filed.
+    pub submitted_at: Option<DateTime<Utc>>,
+    /// When it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// What a policy said of it.
+    pub assessment: Option<StoredAssessment>,
+}
+
+/// A claim as it is shown.
+pub fn answer(view: &ClaimView) -> AppResult<ClaimAnswer> {
+    let claim = &view.claim;
+    let assessment = view.assessment.as_ref().map(StoredAssessment::read).transpose()?;
+    Ok(ClaimAnswer {
+        id: claim.id,
+        reference: claim.reference.clone(),
+        token: None,
+        status: claim.state()?.as_str().to_owned(),
+        incident: view.incident.clone(),
+        service: view.service.clone(),
+        customer: claim.customer_id.clone(),
+        facts: claim.facts.clone(),
+        submitted_at: claim.submitted_at,
+        updated_at: claim.updated_at,
+        assessment,
+    })
+}
