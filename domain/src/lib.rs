@@ -12,6 +12,7 @@ pub mod incident_file;
 pub mod ledger;
 pub mod log;
 pub mod merkle;
+pub mod notice;
 pub mod policy;
 pub mod roster;
 pub mod source;

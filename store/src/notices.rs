@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use redress_domain::notice::Event;
 use uuid::Uuid;
 
 use crate::connection::{Connection, ROWS_PER_STATEMENT};
-use crate::error::StoreResult;
+use crate::error::{StoreError, StoreResult};
 use crate::schema::notice;
 
 /// A notice as a row. It carries ids only; the words and the address are found when it is sent.
@@ -18,9 +19,9 @@ pub struct NoticeRow {
     pub id: Uuid,
     /// The claim it speaks of.
     pub claim_id: Uuid,
-    /// `received`, `decided` or `credited`.
+    /// What it tells of.
     pub event: String,
-    /// `queued`, `sent` or `dead`.
+    /// `queued`, `sent`, `dead`, `bounced` or `unwanted`.
     pub state: String,
     /// How often sending was tried.
     pub attempts: i32,
@@ -32,28 +33,45 @@ pub struct NoticeRow {
     pub sent_at: Option<DateTime<Utc>>,
     /// What the mail server said last.
     pub last_error: Option<String>,
+    /// Which time this is: 0 for what happens once, else the claim's version or a count.
+    pub occasion: i32,
+    /// When it came back.
+    pub bounced_at: Option<DateTime<Utc>>,
 }
 
 impl NoticeRow {
     /// A notice that waits to be sent.
     #[must_use]
-    pub fn queued(customer: &str, id: Uuid, claim: Uuid, event: &str, at: DateTime<Utc>) -> Self {
+    pub fn queued(customer: &str, id: Uuid, claim: Uuid, event: Event, at: DateTime<Utc>) -> Self {
         Self {
             customer_id: customer.to_owned(),
             id,
             claim_id: claim,
-            event: event.to_owned(),
+            event: event.as_str().to_owned(),
             state: "queued".to_owned(),
             attempts: 0,
             next_at: at,
             queued_at: at,
             sent_at: None,
             last_error: None,
+            occasion: 0,
+            bounced_at: None,
         }
+    }
+
+    /// The same for what can happen again: two with the same occasion are one.
+    #[must_use]
+    pub fn on_occasion(self, occasion: i32) -> Self {
+        Self { occasion, ..self }
+    }
+
+    /// What it tells of, as the domain says it.
+    pub fn event(&self) -> StoreResult<Event> {
+        self.event.parse().map_err(StoreError::corrupt)
     }
 }
 
-/// Queues notices; one that is queued already for the same claim and event is left alone.
+/// Queues notices; one that is queued already for the same claim, event and occasion is left alone.
 pub fn queue(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()> {
     for part in rows.chunks(ROWS_PER_STATEMENT) {
         diesel::insert_into(notice::table).values(part).on_conflict_do_nothing().execute(connection)?;

@@ -207,6 +207,8 @@ diesel::table! {
         queued_at -> Timestamptz,
         sent_at -> Nullable<Timestamptz>,
         last_error -> Nullable<Text>,
+        occasion -> Int4,
+        bounced_at -> Nullable<Timestamptz>,
     }
 }
 

@@ -1,12 +1,15 @@
 //! The worker that sends what waits in the outbox: lease, commit, send, record; never a network call in a transaction.
 
+mod words;
+
 use askama::Template;
 use chrono::{DateTime, Duration, Utc};
 use redress_store::StoreError;
-use redress_store::claims::{self, ClaimView};
+use redress_store::claims;
 use redress_store::notices::{self, NoticeRow};
 
-use super::claims::{Language, Personal, StoredAssessment, open_personal};
+use self::words::About;
+use super::claims::{StoredAssessment, open_personal};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::mail::{Letter, MailError, Mailer};
@@ -110,28 +113,25 @@ fn compose<'a>(app: &'a App, notice: &NoticeRow) -> AppResult<Result<OwnedLetter
     let Some(email) = personal.contact.email.clone() else {
         return Ok(Err(MailError::Permanent("the claimant gave no address".into())));
     };
-    let (subject, paragraphs) = words(&notice.event, &view, &personal)?;
-    let (language, genuine) = match personal.contact.language {
-        Language::Ko => (
-            "ko",
-            format!(
-                "이 메일에는 로그인이나 결제 정보를 묻는 링크가 없습니다. 진짜 안내인지 확인하려면 고객센터에 접수번호 {}를 말씀해 주세요.",
-                view.claim.reference
-            ),
-        ),
-        Language::En => (
-            "en",
-            format!(
-                "This message has no link that asks for a password or a payment. To check that it is ours, give our \
-                 support the reference {}.",
-                view.claim.reference
-            ),
-        ),
-    };
+    let assessment = view.assessment.as_ref().map(StoredAssessment::read).transpose()?;
+    let language = personal.contact.language;
+    let words = words::write(
+        &About {
+            event: notice.event()?,
+            reference: &view.claim.reference,
+            name: personal.contact.name.as_deref(),
+            sentence: assessment.as_ref().map(|assessment| assessment.sentence.of(language)),
+            documents: &[],
+            state: view.claim.state()?,
+        },
+        language,
+    );
     let render = |error: askama::Error| AppError::Refused(format!("a notice cannot be written: {error}"));
-    let html = HtmlNotice { language, paragraphs: &paragraphs, genuine: &genuine }.render().map_err(render)?;
-    let text = TextNotice { paragraphs: &paragraphs, genuine: &genuine }.render().map_err(render)?;
-    Ok(Ok(OwnedLetter { from: &app.settings.mail_from, to: email, id: notice.id, subject, text, html }))
+    let html = HtmlNotice { language: language.code(), paragraphs: &words.paragraphs, genuine: &words.genuine }
+        .render()
+        .map_err(render)?;
+    let text = TextNotice { paragraphs: &words.paragraphs, genuine: &words.genuine }.render().map_err(render)?;
+    Ok(Ok(OwnedLetter { from: &app.settings.mail_from, to: email, id: notice.id, subject: words.subject, text, html }))
 }
 
 struct OwnedLetter<'a> {
@@ -151,53 +151,4 @@ impl OwnedLetter<'_> {
         Letter { from: self.from, to: &self.to, message_id, subject: self.subject, text: self.text, html: self.html }
             .build()
     }
-}
-
-/// The subject and the paragraphs of a notice.
-fn words(event: &str, view: &ClaimView, personal: &Personal) -> AppResult<(String, Vec<String>)> {
-    let reference = &view.claim.reference;
-    let language = personal.contact.language;
-    let assessment = view.assessment.as_ref().map(StoredAssessment::read).transpose()?;
-    let sentence = assessment.as_ref().map(|assessment| assessment.sentence.of(language).to_owned());
-    let greeting = match (language, &personal.contact.name) {
-        (Language::Ko, Some(name)) => format!("{name} 님, 안녕하세요."),
-        (Language::Ko, None) => "안녕하세요.".to_owned(),
-        (Language::En, Some(name)) => format!("Dear {name},"),
-        (Language::En, None) => "Hello,".to_owned(),
-    };
-    let (subject, body) = match (event, language) {
-        ("received", Language::Ko) => (
-            format!("[{reference}] 피해 접수가 완료되었습니다"),
-            format!("피해 접수를 받았습니다. 접수번호는 {reference}입니다."),
-        ),
-        ("received", Language::En) => (
-            format!("[{reference}] We have your damage report"),
-            format!("We have received your damage report. Its reference is {reference}."),
-        ),
-        ("decided", Language::Ko) => {
-            (format!("[{reference}] 심사 결과 안내"), format!("접수번호 {reference}에 대한 결과입니다."))
-        }
-        ("decided", Language::En) => {
-            (format!("[{reference}] A decision on your report"), format!("This is the decision on {reference}."))
-        }
-        ("credited", Language::Ko) => {
-            (format!("[{reference}] 보상이 지급되었습니다"), format!("접수번호 {reference}의 보상이 지급되었습니다."))
-        }
-        ("credited", Language::En) => (
-            format!("[{reference}] Your compensation was credited"),
-            format!("The compensation for {reference} was credited."),
-        ),
-        (other, _) => return Err(StoreError::corrupt(format!("notice event {other:?}")).into()),
-    };
-    let mut paragraphs = vec![greeting, body];
-    paragraphs.extend(sentence);
-    if event == "decided" && view.claim.state == "declined" {
-        paragraphs.push(match language {
-            Language::Ko => format!("결과에 동의하지 않으시면 접수번호 {reference}로 이의를 제기하실 수 있으며, 다른 담당자가 다시 검토합니다."),
-            Language::En => format!(
-                "If you disagree, you can appeal under the reference {reference}; somebody else will read it."
-            ),
-        });
-    }
-    Ok((subject, paragraphs))
 }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use redress_domain::claim::{ClaimMove, ClaimState};
 use redress_domain::id::{ClaimId, CustomerId};
+use redress_domain::notice::Event;
 use redress_store::claims::{self, AssessmentRow, ClaimRow, ClaimView};
 use redress_store::idempotency::{self, SavedAnswer};
 use redress_store::notices::{self, NoticeRow};
@@ -161,9 +162,9 @@ fn insert(
     );
     audit::append(connection, &[entry.after(&state_of(&claim.state, claim.version, Some(&row)))])?;
     if new.contact.email.is_some() {
-        let mut events = vec!["received"];
+        let mut events = vec![Event::Received];
         if assessed.assessment.outcome.is_final() {
-            events.push("decided");
+            events.push(Event::Decided);
         }
         let rows: Vec<NoticeRow> = events
             .into_iter()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use redress_domain::id::{CustomerId, ServiceId};
+use redress_domain::notice::Event;
 use redress_store::claims::{self, AssessmentRow, ClaimRow};
 use redress_store::incidents::StoredIncident;
 use redress_store::notices::{self, NoticeRow};
@@ -73,7 +74,8 @@ pub(in crate::use_cases) fn reassess(
         .after(&state_of(state.as_str(), claim.version + 1, Some(&row)));
     audit::append(connection, &[entry])?;
     if assessed.assessment.outcome.is_final() {
-        let notice = NoticeRow::queued(&claim.customer_id, Uuid::now_v7(), claim.id, "decided", at);
+        let notice = NoticeRow::queued(&claim.customer_id, Uuid::now_v7(), claim.id, Event::Decided, at)
+            .on_occasion(claim.version + 1);
         notices::queue(connection, &[notice])?;
     }
     Ok(true)

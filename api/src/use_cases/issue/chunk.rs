@@ -6,6 +6,7 @@ use chrono::Utc;
 use redress_domain::claim::{ClaimMove, ClaimState};
 use redress_domain::id::{CustomerId, HoldingRef, PolicyId, ServiceId};
 use redress_domain::ledger::{TransferCode, credit_id};
+use redress_domain::notice::Event;
 use redress_domain::policy::{
     CapScope, Change, ClaimView, Entry, Facts, Given, Input, Outcome, Programme, Settled, Subject, Used, settle,
 };
@@ -426,7 +427,7 @@ pub(super) fn commit(
     let rows: Vec<NoticeRow> = planned
         .claims
         .iter()
-        .map(|(customer, id)| NoticeRow::queued(customer, Uuid::now_v7(), *id, "credited", at))
+        .map(|(customer, id)| NoticeRow::queued(customer, Uuid::now_v7(), *id, Event::Credited, at))
         .collect();
     notices::queue(connection, &rows)?;
     let tally = serde_json::to_value(&planned.tally).map_err(StoreError::corrupt)?;
