@@ -65,7 +65,7 @@ impl Settings {
             None => file.pool_size.unwrap_or(DEFAULT_POOL_SIZE),
         };
         if !(2..=500).contains(&pool_size) {
-            return Err(AppError::Usage(format!("pool_size must be from 2 to 500, not {pool_size}")));
+            return Err(AppError::Invalid(format!("pool_size must be from 2 to 500, not {pool_size}")));
         }
         let smtp_url = match secret_variable("REDRESS_SMTP_URL")? {
             Some(url) => Some(url),
