@@ -11,7 +11,7 @@ use redress_store::embedded::{Embedded, Options, Role};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub use crate::server::{Answer, Server};
+pub use crate::server::{Answer, Client, Server};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_redress");
@@ -285,6 +285,25 @@ impl Redress {
             self.run(&["staff", "add", name, "--role", role]).succeeds();
         }
         self
+    }
+
+    /// Somebody signed in, in a role: adds the member where there is none of that name, and starts a session whose second
+    /// factor is fresh. The front door to this is tested in `staff.rs`; here it would cost a password hash a test.
+    pub fn client<'a>(&self, server: &'a Server, name: &str, role: &str) -> Client<'a> {
+        if self.number(&format!("SELECT count(*) FROM staff WHERE name = '{name}'")) == 0 {
+            self.run(&["staff", "add", name, "--role", role]).succeeds();
+        }
+        self.session(server, name)
+    }
+
+    /// A session of somebody who is a member already.
+    pub fn session<'a>(&self, server: &'a Server, name: &str) -> Client<'a> {
+        let token = format!("redress_session_{}", self.text("replace(gen_random_uuid()::text, '-', '')"));
+        self.sql(&format!(
+            "INSERT INTO session (id, token_hash, staff, method, started_at, seen_at, verified_at, ends_at) VALUES
+             (gen_random_uuid(), sha256('{token}'), '{name}', 'password', now(), now(), now(), now() + interval '12 hours')"
+        ));
+        Client { server, token }
     }
 
     /// Publishes and approves policies of the repository.

@@ -16,6 +16,9 @@ pub enum AppError {
     /// Something was refused: a rule, a constraint, a second signature that is missing.
     #[error("{0}")]
     Refused(String),
+    /// Who asks may not have it done.
+    #[error("{0}")]
+    Forbidden(String),
     /// Items of a batch that is done whole or not at all: nothing was done.
     #[error("{}", shown(*.of, .refused))]
     Items {

@@ -10,6 +10,7 @@ pub mod error;
 pub mod http;
 pub mod mail;
 pub mod policy_cache;
+pub mod rights;
 pub mod roster_file;
 pub mod secrets;
 pub mod settings;

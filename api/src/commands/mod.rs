@@ -10,7 +10,7 @@ mod serve;
 
 use std::process::ExitCode;
 
-use redress_domain::id::{IncidentId, PolicyId};
+use redress_domain::id::{IncidentId, PolicyId, ServiceId};
 use redress_store::{migrations, staff as staff_rows};
 
 use self::print::{document, table};
@@ -174,6 +174,10 @@ fn incident_flag(name: &str) -> AppResult<IncidentId> {
     IncidentId::parse(name).map_err(|error| AppError::Usage(format!("--incident: {error}")))
 }
 
+fn service_flag(name: &str) -> AppResult<ServiceId> {
+    ServiceId::parse(name).map_err(|error| AppError::Invalid(format!("--service: {error}")))
+}
+
 fn migrate(settings: &Settings, plan: bool) -> AppResult<ExitCode> {
     let database = Database::open(settings)?;
     let mut owner = database.owner()?;
@@ -229,8 +233,15 @@ fn issue_credits(app: &App, args: &IssueArgs, format: Format) -> AppResult<ExitC
 fn staff_command(app: &App, command: StaffCommand, format: Format) -> AppResult<()> {
     let actor = Actor::at_command_line(None);
     match command {
-        StaffCommand::Add { name, role } => {
-            staff::add(app, &name, role, &actor)?;
+        StaffCommand::Add { name, role, service, decides_up_to } => {
+            let services = service.iter().map(|name| service_flag(name)).collect::<AppResult<Vec<_>>>()?;
+            let services = (!services.is_empty()).then_some(services);
+            let new = staff::NewMember {
+                services,
+                decides_up_to: decides_up_to.map(i64::from),
+                ..staff::NewMember::new(&name, role)
+            };
+            staff::add(app, &new, &actor)?;
             print_or(format, &serde_json::json!({ "name": name, "role": role.as_str() }), || {
                 println!("{name} is {} now.", role.as_str());
             });

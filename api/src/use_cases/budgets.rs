@@ -8,8 +8,8 @@ use rust_decimal::Decimal;
 
 use super::staff;
 use crate::app::{Actor, App};
-use crate::cli::Role;
 use crate::error::{AppError, AppResult};
+use crate::rights::Right;
 
 /// What a budget command speaks of.
 #[derive(Debug, Clone)]
@@ -60,6 +60,13 @@ impl Act {
         }
     }
 
+    fn right(self) -> Right {
+        match self {
+            Self::Authorise => Right::AuthoriseBudgets,
+            Self::Approve | Self::Reject => Right::ApproveBudgets,
+        }
+    }
+
     fn action(self) -> &'static str {
         match self {
             Self::Authorise => "budget.authorise",
@@ -72,7 +79,7 @@ impl Act {
 /// Asks for an amount, or decides what was asked for. Returns the number of the request.
 pub fn order(app: &App, order: &BudgetOrder, by: &str, actor: &Actor, act: Act) -> AppResult<i64> {
     app.store.transaction(|connection| {
-        staff::require(connection, by, &[Role::Finance, Role::Administrator])?;
+        staff::require(connection, by, act.right(), Some(&order.service))?;
         let found = incidents::find(connection, &order.incident)?;
         let service_key = found.service_key(&order.service)?;
         // A policy may have given the asset a scale of its own; then that one counts.
