@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use redress_domain::AssetCode;
+use redress_domain::asset::grouped;
 use rust_decimal::Decimal;
 
-use super::print::{self, amount, group, table};
+use super::print::{self, amount, table};
 use super::print_or;
 use crate::app::{Actor, App};
 use crate::cli::{Format, LimitArgs, RunCommand, SteerArgs};
@@ -69,7 +70,7 @@ fn line(run: &RunView) -> String {
         run.state,
         progress.done,
         progress.chunks,
-        group(&progress.issued.to_string())
+        grouped(&progress.issued.to_string())
     )
 }
 
@@ -84,7 +85,7 @@ fn list(app: &App, format: Format) -> AppResult<()> {
                     run.incident.clone(),
                     run.state.to_string(),
                     format!("{}/{}", run.progress.done, run.progress.chunks),
-                    group(&run.progress.issued.to_string()),
+                    grouped(&run.progress.issued.to_string()),
                     run.started_by.clone(),
                     run.note.clone().unwrap_or_default(),
                 ]
@@ -103,17 +104,17 @@ fn show(app: &App, id: i64, format: Format) -> AppResult<()> {
         println!("{}", line(&run));
         if let Some(rate) = run.progress.credits_per_second {
             let left = run.progress.seconds_left.map(|seconds| format!(", {seconds} s left")).unwrap_or_default();
-            println!("{} credits a second{left}.", group(&rate.to_string()));
+            println!("{} credits a second{left}.", grouped(&rate.to_string()));
         }
         for aside in &run.progress.set_aside {
-            println!("Set aside for a person: {} ({})", group(&aside.subjects.to_string()), aside.reason);
+            println!("Set aside for a person: {} ({})", grouped(&aside.subjects.to_string()), aside.reason);
         }
         println!("Started by {} at {}.", run.started_by, run.started_at);
         if let (Some(by), Some(at)) = (&run.approved_by, run.approved_at) {
             println!("Approved by {by} at {at}.");
         }
         if let (Some(plan), Some(hash)) = (&plan, &run.plan) {
-            println!("\nThe plan {hash}: {} credits.", group(&plan.tally.credits.to_string()));
+            println!("\nThe plan {hash}: {} credits.", grouped(&plan.tally.credits.to_string()));
             let rows: Vec<Vec<String>> = plan
                 .budgets
                 .iter()
@@ -149,7 +150,7 @@ fn limit(app: &App, args: &LimitArgs, format: Format) -> AppResult<()> {
             println!("Above these a run waits for a second person:");
             let rows: Vec<Vec<String>> = limits
                 .iter()
-                .map(|limit| vec![limit.asset.clone(), group(&limit.most), limit.set_by.clone()])
+                .map(|limit| vec![limit.asset.clone(), grouped(&limit.most), limit.set_by.clone()])
                 .collect();
             table(&["asset", ">most", "set by"], &rows);
         }

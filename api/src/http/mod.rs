@@ -2,11 +2,15 @@
 
 pub mod audit;
 pub mod claims;
+mod credentials;
 pub mod docs;
+pub mod identity;
 pub mod mailbox;
 pub mod metrics;
 pub mod operations;
 pub mod problem;
+pub mod session;
+pub mod table;
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -48,7 +52,8 @@ fn routes(config: &mut web::ServiceConfig) {
             web::scope("/v1")
                 .service(resource("/claims").post(claims::file))
                 .service(resource("/claims/{id}").get(claims::show))
-                .service(resource("/audit/proof/{claim}").get(audit::proof)),
+                .service(resource("/audit/proof/{claim}").get(audit::proof))
+                .service(resource("/session").get(session::show).delete(session::sign_out)),
         )
         .default_service(web::to(not_found));
 }

@@ -82,6 +82,14 @@ codes! {
     IdempotencyKeyInFlight = ("idempotency_key_in_flight", CONFLICT, "A request with this Idempotency-Key is under way");
     /// No credentials came.
     Unauthorised = ("unauthorised", UNAUTHORIZED, "Credentials are needed");
+    /// Who asks may not do this.
+    Forbidden = ("forbidden", FORBIDDEN, "This takes a right that you do not have");
+    /// The second factor was shown too long ago for this.
+    StepUpNeeded = ("step_up_needed", FORBIDDEN, "This takes a fresh second factor");
+    /// A cookie came with a request that another site may have made.
+    CrossSite = ("cross_site", FORBIDDEN, "Requests from other sites are refused");
+    /// An API key asks for what only a session has.
+    NoSession = ("no_session", CONFLICT, "This is for people who are signed in");
     /// It does not exist, or is not the caller's to see.
     NotFound = ("not_found", NOT_FOUND, "There is no such thing");
     /// The route knows the path but not the method.
@@ -185,7 +193,10 @@ impl ResponseError for ApiError {
 impl From<AppError> for ApiError {
     fn from(error: AppError) -> Self {
         match error {
-            AppError::Invalid(detail) | AppError::Refused(detail) => Self::with_detail(Code::InvalidRequest, detail),
+            AppError::Usage(detail) | AppError::Invalid(detail) | AppError::Refused(detail) => {
+                Self::with_detail(Code::InvalidRequest, detail)
+            }
+            AppError::Forbidden(detail) => Self::with_detail(Code::Forbidden, detail),
             AppError::Items { refused, .. } => movements_refused(&refused),
             AppError::Store(error) => error.into(),
             AppError::Embedded(error) => unavailable(&error),

@@ -32,6 +32,7 @@ pub use self::plan::{Basis, Plan, plan};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::policy_cache::ActivePolicy;
+use crate::rights::Right;
 
 /// How many holdings and claims a chunk has, about: small enough to be lost without regret, large enough for COPY.
 const CHUNK_SIZE: i64 = 5_000;
@@ -364,11 +365,10 @@ pub fn open_for_servers(app: &App, order: &Order, actor: &Actor) -> AppResult<Ru
 }
 
 fn may_issue(app: &App, actor: &Actor) -> AppResult<()> {
-    use crate::cli::Role;
     if actor.name == "system" {
         return Ok(());
     }
-    app.store.with(|connection| super::staff::require(connection, &actor.name, &[Role::Finance, Role::Administrator]))
+    app.store.with(|connection| super::staff::require(connection, &actor.name, Right::RunIssue, None)).map(drop)
 }
 
 /// Works on a run until no chunk is left or somebody has to stop.

@@ -12,5 +12,6 @@ pub mod policies;
 pub mod reports;
 pub mod rosters;
 pub mod runs;
+pub mod sessions;
 pub mod simulate;
 pub mod staff;

@@ -13,8 +13,8 @@ use super::issue;
 use super::reports::figure;
 use super::staff;
 use crate::app::{Actor, App};
-use crate::cli::Role;
 use crate::error::{AppError, AppResult};
+use crate::rights::Right;
 
 /// How many digits of a plan's hash are shown, and are enough to name it.
 pub const HASH_SHOWN: usize = 16;
@@ -22,9 +22,6 @@ pub const HASH_SHOWN: usize = 16;
 pub const PAGE: i64 = 50;
 /// How many workers of a server share a run.
 const SERVER_WORKERS: usize = 2;
-/// Who may approve, halt and resume.
-const STEERERS: &[Role] = &[Role::Finance, Role::Administrator];
-
 /// A run and how far it is.
 #[derive(Debug, Serialize)]
 pub struct RunView {
@@ -142,7 +139,7 @@ fn view(connection: &mut Connection, run: RunRow, incident: String) -> AppResult
 
 /// Approves a run as somebody else than who started it. `plan` is the hash of what was seen, or its first digits.
 pub fn approve(app: &App, id: i64, plan: &str, actor: &Actor) -> AppResult<RunView> {
-    app.store.with(|connection| staff::require(connection, &actor.name, STEERERS))?;
+    app.store.with(|connection| staff::require(connection, &actor.name, Right::ApproveRuns, None))?;
     let (seen, incident) = app.store.with(|connection| run_lifecycle::find(connection, id))?;
     let hash = seen.plan_hash.clone().unwrap_or_default();
     if seen.state()? != RunState::Planned {
@@ -185,7 +182,7 @@ pub fn cancel(app: &App, id: i64, actor: &Actor) -> AppResult<RunView> {
 
 fn steer(app: &App, id: i64, action: RunMove, served: bool, actor: &Actor) -> AppResult<RunView> {
     app.store.transaction(|connection| {
-        staff::require(connection, &actor.name, STEERERS)?;
+        staff::require(connection, &actor.name, Right::RunIssue, None)?;
         let (before, incident) = run_lifecycle::lock(connection, id)?;
         let note = (action != RunMove::Resume).then(|| format!("{} by {}", action.done(), actor.name));
         let entry = actor.entry(action.action(), format!("run {id}"), serde_json::json!({}));
@@ -229,7 +226,7 @@ pub fn limits(app: &App) -> AppResult<Vec<LimitView>> {
 /// Sets the limit of an asset, or takes it away.
 pub fn set_limit(app: &App, asset: &AssetCode, most: Option<Decimal>, actor: &Actor) -> AppResult<()> {
     app.store.transaction(|connection| {
-        staff::require(connection, &actor.name, &[Role::Administrator])?;
+        staff::require(connection, &actor.name, Right::LimitRuns, None)?;
         let known = ledger::assets(connection)?.into_iter().find(|known| known.code == asset.as_str());
         let known = known.ok_or_else(|| {
             AppError::Invalid(format!(
