@@ -16,6 +16,7 @@ mod mail;
 mod rights;
 mod rosters;
 mod routes;
+mod runs;
 mod secrets;
 mod server;
 mod stacking;

@@ -16,6 +16,7 @@ pub mod notice;
 pub mod policy;
 pub mod review;
 pub mod roster;
+pub mod run;
 pub mod source;
 pub mod window;
 

@@ -22,6 +22,7 @@ pub mod messages;
 pub mod migrations;
 pub mod notices;
 pub mod policies;
+pub mod run_lifecycle;
 pub mod runs;
 mod schema;
 pub mod search;

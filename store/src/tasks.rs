@@ -240,8 +240,19 @@ pub fn mark_reminded(connection: &mut Connection, row: &TaskRow, times: i16) -> 
     Ok(marked == 1)
 }
 
-/// How many claims wait in each queue, and since when the oldest does.
-pub fn queues(connection: &mut Connection) -> StoreResult<Vec<(String, i64, Option<DateTime<Utc>>)>> {
+/// Claims that wait in one queue.
+#[derive(Debug, Clone, Queryable)]
+pub struct QueueCount {
+    /// The queue.
+    pub queue: String,
+    /// How many wait in it.
+    pub waiting: i64,
+    /// Since when the oldest does.
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+/// How many claims wait in each queue; those whose claimants are asked do not.
+pub fn queues(connection: &mut Connection) -> StoreResult<Vec<QueueCount>> {
     Ok(task::table
         .filter(task::is_open.and(task::due_at.is_null()))
         .group_by(task::queue)

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Text};
 use uuid::Uuid;
 
 use crate::claims::ClaimRow;
@@ -159,7 +159,7 @@ pub fn read(
 }
 
 /// How second readers agree, by policy, sample and who decided first.
-#[derive(Debug, Clone, QueryableByName, serde::Serialize)]
+#[derive(Debug, Clone, QueryableByName)]
 pub struct Agreement {
     /// The policy.
     #[diesel(sql_type = Text)]
@@ -181,14 +181,12 @@ pub struct Agreement {
     pub agreed: i64,
 }
 
-/// The figures of agreement, of one incident or of all.
-pub fn agreement(connection: &mut Connection, incident_key: Option<i32>) -> StoreResult<Vec<Agreement>> {
+/// The figures of agreement.
+pub fn agreement(connection: &mut Connection) -> StoreResult<Vec<Agreement>> {
     Ok(diesel::sql_query(
         "SELECT policy, sample, CASE WHEN first_by IS NULL THEN 'policy' ELSE 'person' END AS decided_by, count(*) AS drawn,
                 count(read_at) AS read, count(*) FILTER (WHERE agrees) AS agreed
-         FROM second_reading JOIN claim ON claim.customer_id = second_reading.customer_id AND claim.id = second_reading.claim_id
-         WHERE $1 IS NULL OR claim.incident_id = $1 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
+         FROM second_reading GROUP BY 1, 2, 3 ORDER BY 1, 2, 3",
     )
-    .bind::<Nullable<Integer>, _>(incident_key)
     .load(connection)?)
 }

@@ -15,7 +15,7 @@ use crate::rights::Right;
 use crate::use_cases::claims::ClaimAnswer;
 use crate::use_cases::claims::claimant::Words;
 use crate::use_cases::claims::decision::{self, NewDecision, Signature};
-use crate::use_cases::claims::review::{self, Assignment, Question};
+use crate::use_cases::claims::review::{self, Assignment, Command, Question};
 use crate::use_cases::claims::status::{self, Viewer};
 use crate::use_cases::claims::triage::{self, SecondWord};
 use crate::use_cases::once::{self, Once};
@@ -238,7 +238,7 @@ pub async fn decide(
     let wanted: NewDecision = parse(&body)?;
     let caller = Caller::Staff(actor, reader.clone());
     act(app, &request, &body, id, caller, move |app, connection, actor, at| {
-        decision::decide(app, connection, &reader, id, &wanted, Some(version), actor, at)
+        decision::decide(connection, &Command { app, reader: &reader, actor, at }, id, &wanted, Some(version))
     })
     .await
 }
@@ -269,7 +269,7 @@ pub async fn sign(
     let wanted: Signature = parse(&body)?;
     let caller = Caller::Staff(actor, reader.clone());
     act(app, &request, &body, id, caller, move |app, connection, actor, at| {
-        decision::sign(app, connection, &reader, id, &wanted, Some(version), actor, at)
+        decision::sign(connection, &Command { app, reader: &reader, actor, at }, id, &wanted, Some(version))
     })
     .await
 }

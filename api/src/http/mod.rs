@@ -12,6 +12,7 @@ pub mod metrics;
 pub mod moves;
 pub mod operations;
 pub mod problem;
+pub mod queue;
 pub mod session;
 pub mod table;
 
@@ -53,7 +54,13 @@ fn routes(config: &mut web::ServiceConfig) {
         .service(resource("/dev/mail").get(mailbox::list))
         .service(
             web::scope("/v1")
-                .service(resource("/claims").post(claims::file))
+                .service(resource("/claims").get(queue::find).post(claims::file))
+                .service(resource("/claims/export").get(queue::export))
+                .service(resource("/claims/file").post(queue::file))
+                .service(resource("/queues").get(queue::queues))
+                .service(resource("/second-readings").get(queue::second_readings))
+                .service(resource("/reports/agreement").get(queue::agreement))
+                .service(resource("/decisions/bulk").post(queue::decide))
                 .service(resource("/claims/next").post(desk::next))
                 .service(resource("/claims/{id}").get(claims::show).patch(moves::change))
                 .service(resource("/claims/{id}/submit").post(moves::submit))

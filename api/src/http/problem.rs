@@ -210,7 +210,9 @@ impl ResponseError for ApiError {
 impl From<AppError> for ApiError {
     fn from(error: AppError) -> Self {
         match error {
-            AppError::Invalid(detail) | AppError::Refused(detail) => Self::with_detail(Code::InvalidRequest, detail),
+            AppError::Usage(detail) | AppError::Invalid(detail) | AppError::Refused(detail) => {
+                Self::with_detail(Code::InvalidRequest, detail)
+            }
             AppError::Forbidden(detail) => Self::with_detail(Code::Forbidden, detail),
             AppError::Claim(refusal) => claim_refused(refusal),
             AppError::Items { refused, .. } => movements_refused(&refused),

@@ -12,6 +12,7 @@ pub mod once;
 pub mod policies;
 pub mod reports;
 pub mod rosters;
+pub mod runs;
 pub mod sessions;
 pub mod simulate;
 pub mod staff;

@@ -15,9 +15,9 @@ use uuid::Uuid;
 use validator::Validate;
 
 use super::case::Case;
-use super::review::{Reader, must_be_another};
+use super::review::{Command, must_be_another};
 use super::{AwardView, Text, desk, triage};
-use crate::app::{Actor, App};
+use crate::app::App;
 use crate::assess;
 use crate::error::{AppError, AppResult};
 use crate::policy_cache::ActivePolicy;
@@ -62,15 +62,13 @@ pub struct ReasonText {
 
 /// Decides a claim. Beyond what the reader decides alone it waits for a second signature, and nothing happens yet.
 pub fn decide(
-    app: &App,
     connection: &mut Connection,
-    reader: &Reader,
+    command: &Command<'_>,
     id: Uuid,
     new: &NewDecision,
     version: Option<i32>,
-    actor: &Actor,
-    at: DateTime<Utc>,
 ) -> AppResult<()> {
+    let Command { app, reader, actor, at } = *command;
     let mut case = Case::lock(connection, id)?;
     reader.must_reach(&case, connection)?;
     case.expect(version)?;
@@ -128,15 +126,13 @@ pub struct Signature {
 
 /// Signs a decision that waits for it; whoever made it cannot, and the database refuses it too.
 pub fn sign(
-    app: &App,
     connection: &mut Connection,
-    reader: &Reader,
+    command: &Command<'_>,
     id: Uuid,
     signature: &Signature,
     version: Option<i32>,
-    actor: &Actor,
-    at: DateTime<Utc>,
 ) -> AppResult<()> {
+    let Command { app, reader, actor, at } = *command;
     let mut case = Case::lock(connection, id)?;
     reader.must_reach(&case, connection)?;
     case.expect(version)?;

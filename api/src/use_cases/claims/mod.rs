@@ -1,6 +1,7 @@
 //! Claims, from the damage report on: one file a subject.
 
 mod aside;
+pub mod bulk;
 mod case;
 pub mod claimant;
 pub mod decision;
@@ -10,6 +11,7 @@ mod duplicates;
 mod file;
 mod new;
 mod personal;
+pub mod queue;
 mod reassess;
 mod reference;
 pub mod review;

@@ -67,6 +67,19 @@ impl Reader {
     }
 }
 
+/// A command of a reader: who gives it, and when.
+#[derive(Clone, Copy)]
+pub struct Command<'a> {
+    /// The installation.
+    pub app: &'a App,
+    /// Who reads.
+    pub reader: &'a Reader,
+    /// The same, as the log names him.
+    pub actor: &'a Actor,
+    /// The time of it all.
+    pub at: DateTime<Utc>,
+}
+
 /// Leases the next claim of the reader's queue; none when nothing waits.
 pub fn next(connection: &mut Connection, reader: &Reader, queue: Option<&str>) -> AppResult<Option<Uuid>> {
     let at = now();

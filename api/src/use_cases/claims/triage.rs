@@ -220,3 +220,63 @@ pub fn read_again(
     let before = case.seen();
     case.log(connection, actor, "claim.read-again", serde_json::json!({ "agrees": word.agrees }), &before)
 }
+
+/// A decision that waits for a second reader.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct OpenReading {
+    /// The claim.
+    pub claim: Uuid,
+    /// The policy it was decided under.
+    pub policy: String,
+    /// Why it was drawn: `random`, or `decline`.
+    pub sample: String,
+    /// When.
+    pub drawn_at: DateTime<Utc>,
+}
+
+/// How many readings are listed at once.
+const READINGS: i64 = 50;
+
+/// The oldest decisions that wait for this reader as a second one.
+pub fn open_readings(connection: &mut Connection, reader: &Reader) -> AppResult<Vec<OpenReading>> {
+    let services = reader.service_keys(connection)?;
+    let rows = triage::readings(connection, &reader.name, services.as_deref(), READINGS)?;
+    let view = |row: ReadingRow| OpenReading {
+        claim: row.claim_id,
+        policy: row.policy,
+        sample: row.sample,
+        drawn_at: row.drawn_at,
+    };
+    Ok(rows.into_iter().map(view).collect())
+}
+
+/// How second readers agree.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AgreementFigure {
+    /// The policy.
+    pub policy: String,
+    /// Why they were drawn: `random`, or `decline`.
+    pub sample: String,
+    /// Who decided first: `policy`, or `person`.
+    pub decided_by: String,
+    /// How many were drawn.
+    pub drawn: i64,
+    /// How many of them were read.
+    pub read: i64,
+    /// How many of those the second reader agreed with.
+    pub agreed: i64,
+}
+
+/// The figures of agreement, by policy, sample and who decided first.
+pub fn agreement(connection: &mut Connection) -> AppResult<Vec<AgreementFigure>> {
+    let rows = triage::agreement(connection)?;
+    let view = |row: triage::Agreement| AgreementFigure {
+        policy: row.policy,
+        sample: row.sample,
+        decided_by: row.decided_by,
+        drawn: row.drawn,
+        read: row.read,
+        agreed: row.agreed,
+    };
+    Ok(rows.into_iter().map(view).collect())
+}

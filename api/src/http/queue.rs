@@ -1,0 +1,310 @@
+//! Many claims at once: searches, their export, one decision for many, and reports filed from a file.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::CONTENT_DISPOSITION;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::act::{Refused, answered, asked, reader_of};
+use super::claims::{idempotency_key, json_body, parse};
+use super::identity::Staff;
+use super::problem::{ApiError, ApiResult, Code, Problem};
+use crate::app::{Actor, App};
+use crate::rights::Right;
+use crate::use_cases::claims::bulk::{self, BulkAnswer, BulkDecision};
+use crate::use_cases::claims::queue::{self, Filter, MAX_PAGE, Page, QueueView};
+use crate::use_cases::claims::review::{Command, Reader};
+use crate::use_cases::claims::triage::{self, AgreementFigure, OpenReading};
+use crate::use_cases::claims::{self, ClaimAnswer, Filed, NewClaim};
+use crate::use_cases::once::{self, Once};
+
+/// The most lines of a file of reports.
+const MAX_LINES: usize = 500;
+/// The largest file of reports.
+const MAX_FILE: usize = 1024 * 1024;
+
+/// What a query says; every fault of it is named.
+fn filter_of(request: &HttpRequest) -> ApiResult<Filter> {
+    let query = web::Query::<Filter>::from_query(request.query_string());
+    query.map(web::Query::into_inner).map_err(|error| ApiError::with_detail(Code::InvalidRequest, error.to_string()))
+}
+
+/// Find claims
+///
+/// By state, service, reader and what names them. A page costs the same wherever it stands.
+#[utoipa::path(
+    get, path = "/v1/claims", tag = "desk", operation_id = "find_claims",
+    params(Filter),
+    responses((status = 200, description = "A page", body = Page), Refused),
+)]
+pub async fn find(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
+    staff.may(Right::ReadClaims)?;
+    let (reader, filter) = (reader_of(&staff), filter_of(&request)?);
+    let page =
+        web::block(move || app.store.with(|connection| queue::page(&app, connection, &reader, &filter))).await??;
+    Ok(HttpResponse::Ok().json(page))
+}
+
+/// See the queues
+#[utoipa::path(
+    get, path = "/v1/queues", tag = "desk", operation_id = "show_queues",
+    responses((status = 200, description = "The queues in which anything waits", body = Vec<QueueView>), Refused),
+)]
+pub async fn queues(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse> {
+    staff.may(Right::ReadClaims)?;
+    let queues = web::block(move || app.store.with(queue::queues)).await??;
+    Ok(HttpResponse::Ok().json(queues))
+}
+
+/// Export claims
+///
+/// Everything that a search finds, as CSV, page by page as it is read. No cell is taken for a formula.
+#[utoipa::path(
+    get, path = "/v1/claims/export", tag = "desk", operation_id = "export_claims",
+    params(Filter),
+    responses((status = 200, description = "The claims", body = String, content_type = "text/csv"), Refused),
+)]
+pub async fn export(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
+    staff.may(Right::ReadClaims)?;
+    let filter = Filter { limit: Some(MAX_PAGE), ..filter_of(&request)? };
+    let mut pages =
+        Pages { app, reader: reader_of(&staff), filter, under_way: None, ready: VecDeque::new(), first: true };
+    // The first page is read before the answer begins, so that a fault of the search is one of the answer.
+    let (lines, next) = pages.read().await?;
+    pages.take(lines, next);
+    let disposition = (CONTENT_DISPOSITION, "attachment; filename=\"claims.csv\"");
+    Ok(HttpResponse::Ok().insert_header(disposition).content_type("text/csv; charset=utf-8").body(pages))
+}
+
+/// See what waits for a second reader
+#[utoipa::path(
+    get, path = "/v1/second-readings", tag = "desk", operation_id = "show_second_readings",
+    responses((status = 200, description = "The oldest that this reader did not decide himself", body = Vec<OpenReading>), Refused),
+)]
+pub async fn second_readings(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse> {
+    staff.may(Right::DecideClaims)?;
+    let reader = reader_of(&staff);
+    let open = web::block(move || app.store.with(|connection| triage::open_readings(connection, &reader))).await??;
+    Ok(HttpResponse::Ok().json(open))
+}
+
+/// Report how second readers agree
+#[utoipa::path(
+    get, path = "/v1/reports/agreement", tag = "desk", operation_id = "report_agreement",
+    responses((status = 200, description = "By policy, sample and who decided first", body = Vec<AgreementFigure>), Refused),
+)]
+pub async fn agreement(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse> {
+    staff.may(Right::ReadReports)?;
+    let figures = web::block(move || app.store.with(triage::agreement)).await??;
+    Ok(HttpResponse::Ok().json(figures))
+}
+
+/// Lines, and where the next page begins.
+type Lines = (Vec<u8>, Option<String>);
+
+/// The pages of a search, each read when the one before it was sent.
+struct Pages {
+    app: web::Data<App>,
+    reader: Reader,
+    filter: Filter,
+    under_way: Option<Pin<Box<dyn Future<Output = ApiResult<Lines>>>>>,
+    ready: VecDeque<Vec<u8>>,
+    first: bool,
+}
+
+impl Pages {
+    fn read(&self) -> Pin<Box<dyn Future<Output = ApiResult<Lines>>>> {
+        let (app, reader, filter, first) = (self.app.clone(), self.reader.clone(), self.filter.clone(), self.first);
+        Box::pin(async move {
+            let read = web::block(move || {
+                let page = app.store.with(|connection| queue::page(&app, connection, &reader, &filter))?;
+                Ok::<_, crate::error::AppError>((queue::lines(&page, first)?, page.next))
+            });
+            Ok(read.await??)
+        })
+    }
+
+    fn take(&mut self, lines: Vec<u8>, next: Option<String>) {
+        self.first = false;
+        self.ready.push_back(lines);
+        self.filter.cursor = next;
+        self.under_way = self.filter.cursor.is_some().then(|| self.read());
+    }
+}
+
+impl MessageBody for Pages {
+    type Error = std::io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<std::io::Result<web::Bytes>>> {
+        let pages = self.get_mut();
+        if let Some(lines) = pages.ready.pop_front() {
+            return Poll::Ready(Some(Ok(lines.into())));
+        }
+        let Some(under_way) = &mut pages.under_way else { return Poll::Ready(None) };
+        match under_way.as_mut().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(std::io::Error::other(error.to_string())))),
+            Poll::Ready(Ok((lines, next))) => {
+                pages.take(lines, next);
+                Poll::Ready(pages.ready.pop_front().map(|lines| Ok(lines.into())))
+            }
+        }
+    }
+}
+
+/// Decide many claims
+///
+/// Without `commit` it says what would become of each, and a hash of all that; with the hash it is done, as it was seen
+/// or not at all.
+#[utoipa::path(
+    post, path = "/v1/decisions/bulk", tag = "desk", operation_id = "decide_many",
+    params(("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$")),
+    request_body(content = BulkDecision, content_type = "application/json"),
+    responses((status = 200, description = "What became, or would become, of each", body = BulkAnswer), Refused),
+)]
+pub async fn decide(
+    app: web::Data<App>,
+    staff: Staff,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> ApiResult<HttpResponse> {
+    let (actor, reader) = (staff.may(Right::DecideClaims)?, reader_of(&staff));
+    let key = idempotency_key(&request)?;
+    let body = json_body(&request, payload).await?;
+    let wanted: BulkDecision = parse(&body)?;
+    let once = Once { customer: String::new(), who: actor.name.clone(), key, request: asked(&request, &body) };
+    let done = web::block(move || {
+        once::run(&app, &once, |connection, at| {
+            bulk::run(connection, &Command { app: &app, reader: &reader, actor: &actor, at }, &wanted)
+        })
+    })
+    .await??;
+    answered(done)
+}
+
+/// What became of one line of a file.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LineResult {
+    /// The line, as an editor counts it.
+    pub line: usize,
+    /// The claim; none where the line was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claim: Option<ClaimAnswer>,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<Problem>,
+}
+
+/// File many reports
+///
+/// A CSV file with a header: `incident`, `service`, `customer`, and as many of `policy`, `kind`, `description`, `email`,
+/// `name`, `phone`, `payout_account`, `language` and `fact.NAME` as there are. Each line is checked and assessed as any
+/// report is, by itself. A retry with the same key and file files nothing twice.
+#[utoipa::path(
+    post, path = "/v1/claims/file", tag = "desk", operation_id = "file_many",
+    params(("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 100, pattern = "^[!-~]{1,100}$")),
+    request_body(content = String, content_type = "text/csv"),
+    responses((status = 200, description = "What became of each line", body = Vec<LineResult>), Refused),
+)]
+pub async fn file(
+    app: web::Data<App>,
+    staff: Staff,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> ApiResult<HttpResponse> {
+    let actor = staff.may(Right::WorkClaims)?;
+    let key = idempotency_key(&request)?;
+    if key.len() > 100 {
+        return Err(ApiError::with_detail(Code::IdempotencyKeyMissing, "here a key has at most 100 characters"));
+    }
+    if request.content_type() != "text/csv" {
+        return Err(ApiError::with_detail(Code::UnsupportedMediaType, "send Content-Type: text/csv"));
+    }
+    let too_large = || ApiError::with_detail(Code::BodyTooLarge, format!("at most {MAX_FILE} bytes are taken"));
+    let body = payload.to_bytes_limited(MAX_FILE).await.map_err(|_| too_large())?;
+    let body = body.map_err(|error| ApiError::with_detail(Code::MalformedBody, error.to_string()))?;
+    let lines = lines_of(&body)?;
+    let results = web::block(move || {
+        lines
+            .into_iter()
+            .map(|(line, report)| match file_line(&app, &staff, &actor, &format!("{key}:{line}"), report) {
+                Ok(claim) => LineResult { line, claim: Some(claim), problem: None },
+                Err(error) => LineResult { line, claim: None, problem: Some(error.problem()) },
+            })
+            .collect::<Vec<_>>()
+    })
+    .await?;
+    Ok(HttpResponse::Ok().json(results))
+}
+
+/// The lines of a file as reports.
+fn lines_of(body: &[u8]) -> ApiResult<Vec<(usize, Value)>> {
+    let fault = |error: csv::Error| ApiError::with_detail(Code::MalformedBody, error.to_string());
+    let mut reader = csv::Reader::from_reader(body);
+    let columns = reader.headers().map_err(fault)?.clone();
+    let mut lines = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(fault)?;
+        let line = record.position().map_or(0, |position| usize::try_from(position.line()).unwrap_or(0));
+        if lines.len() >= MAX_LINES {
+            let detail = format!("at most {MAX_LINES} lines are taken at once");
+            return Err(ApiError::with_detail(Code::BodyTooLarge, detail));
+        }
+        lines.push((line, report_of(columns.iter().zip(record.iter()))?));
+    }
+    Ok(lines)
+}
+
+/// One line as the JSON document that it stands for.
+fn report_of<'a>(cells: impl Iterator<Item = (&'a str, &'a str)>) -> ApiResult<Value> {
+    let (mut report, mut contact, mut facts) = (Map::new(), Map::new(), BTreeMap::new());
+    for (column, cell) in cells.filter(|(_, cell)| !cell.is_empty()) {
+        match column {
+            "incident" | "service" | "customer" | "policy" | "kind" | "description" => {
+                report.insert(column.to_owned(), cell.into());
+            }
+            "email" | "name" | "phone" | "payout_account" | "language" => {
+                contact.insert(column.to_owned(), cell.into());
+            }
+            other => match other.strip_prefix("fact.") {
+                Some(name) => {
+                    facts.insert(name.to_owned(), cell.to_owned());
+                }
+                None => {
+                    let known = "incident, service, customer, policy, kind, description, email, name, phone, \
+                                 payout_account, language and fact.NAME";
+                    let detail = format!("the column {other:?} is unknown; known are {known}");
+                    return Err(ApiError::with_detail(Code::MalformedBody, detail));
+                }
+            },
+        }
+    }
+    report.insert("contact".into(), contact.into());
+    report.insert("facts".into(), serde_json::json!(facts));
+    report.insert("channel".into(), "file".into());
+    Ok(report.into())
+}
+
+fn file_line(app: &App, staff: &Staff, actor: &Actor, key: &str, report: Value) -> ApiResult<ClaimAnswer> {
+    let body = report.to_string();
+    let new: NewClaim = parse(body.as_bytes())?;
+    staff.may_at(Right::WorkClaims, &new.service)?;
+    match claims::file(app, &new, key, body.as_bytes(), actor)? {
+        Filed::Answer { body, .. } => serde_json::from_slice(&body)
+            .map_err(|error| ApiError::with_detail(Code::Internal, format!("an answer cannot be read: {error}"))),
+        Filed::KeyReused => Err(ApiError::new(Code::IdempotencyKeyReused)),
+        Filed::KeyInFlight => Err(ApiError::new(Code::IdempotencyKeyInFlight)),
+        Filed::Field(pointer, detail) => Err(ApiError::field(pointer, detail)),
+    }
+}
