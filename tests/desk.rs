@@ -1,5 +1,7 @@
 //! A claimant and readers, over HTTP only: from a draft to the appeal, the amended decision and the difference.
 
+mod walks;
+
 use redress_domain::claim::{ClaimMove, ClaimState};
 use serde_json::{Value, json};
 
@@ -46,7 +48,7 @@ fn decide(reader: &Client<'_>, path: &str, body: &Value) -> Answer {
 
 fn with_merchants(redress: &Redress) -> Server {
     redress.with_incident().with_staff().with_policies(&["kakaotalk-merchant-loss"]);
-    let customers: Vec<String> = (1..=9).map(|number| format!("m-{number}")).collect();
+    let customers: Vec<String> = (1..=60).map(|number| format!("m-{number}")).collect();
     let roster = redress.file("roster.csv", merchants(&customers.iter().map(String::as_str).collect::<Vec<_>>()));
     redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
     redress.serve()

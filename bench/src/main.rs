@@ -5,13 +5,14 @@
 
 mod issue;
 mod policy;
+mod queue;
 mod report;
 
 use std::process::ExitCode;
 
 use report::{Report, Scale};
 
-const USAGE: &str = "usage: bench policy|issue [--format text|json] [--scale small|full]";
+const USAGE: &str = "usage: bench policy|issue|queue [--format text|json] [--scale small|full]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -55,6 +56,7 @@ fn run(arguments: &[String]) -> Result<(Report, bool), String> {
     }
     match name {
         Some("issue") => issue::run(scale).map(|report| (report, json)),
+        Some("queue") => queue::run(scale).map(|report| (report, json)),
         Some("policy") => policy::run(scale).map(|report| (report, json)),
         Some(other) => Err(format!("no benchmark is called {other:?}")),
         None => Err("name a benchmark".to_owned()),
