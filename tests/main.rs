@@ -18,3 +18,4 @@ mod routes;
 mod secrets;
 mod server;
 mod stacking;
+mod staff;
