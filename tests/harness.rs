@@ -448,7 +448,18 @@ impl Ran {
     /// It must exit with 1, say this in one line on stderr, and nothing on stdout.
     #[track_caller]
     pub fn refuses(self, says: &str) -> Self {
-        let ran = self.fails(1, says);
+        self.says_only(1, says)
+    }
+
+    /// It must exit with 2 because of a flag, say this in one line on stderr, and nothing on stdout.
+    #[track_caller]
+    pub fn is_misused(self, says: &str) -> Self {
+        self.says_only(2, says)
+    }
+
+    #[track_caller]
+    fn says_only(self, code: i32, says: &str) -> Self {
+        let ran = self.fails(code, says);
         assert_eq!(ran.stderr.lines().count(), 1, "redress {}\n{}", ran.called, ran.stderr);
         assert!(ran.stderr.starts_with("redress: "), "redress {}\n{}", ran.called, ran.stderr);
         assert_eq!(ran.stdout, "", "redress {}", ran.called);

@@ -15,6 +15,7 @@ mod mail;
 mod rights;
 mod rosters;
 mod routes;
+mod runs;
 mod secrets;
 mod server;
 mod stacking;

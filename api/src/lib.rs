@@ -43,7 +43,7 @@ pub fn main() -> ExitCode {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
             eprintln!("redress: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
         // What was asked for is done; only the rest of its report found no reader.
         Err(panic) if nobody_reads(panic.as_ref()) => ExitCode::SUCCESS,

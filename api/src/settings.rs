@@ -56,12 +56,12 @@ impl Settings {
         };
         if database_url.as_ref().is_some_and(|url| url.trim().is_empty()) {
             // Most likely a variable that was not set: libpq would take it for the machine's own server.
-            return Err(AppError::Invalid("--database-url is empty; leave it out for the private database".into()));
+            return Err(AppError::Usage("--database-url is empty; leave it out for the private database".into()));
         }
         let pool_size = match variable("REDRESS_POOL_SIZE")? {
             Some(text) => text
                 .parse()
-                .map_err(|_| AppError::Invalid(format!("REDRESS_POOL_SIZE must be a whole number, not {text:?}")))?,
+                .map_err(|_| AppError::Usage(format!("REDRESS_POOL_SIZE must be a whole number, not {text:?}")))?,
             None => file.pool_size.unwrap_or(DEFAULT_POOL_SIZE),
         };
         if !(2..=500).contains(&pool_size) {

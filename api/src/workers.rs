@@ -1,5 +1,7 @@
 //! Threads that work beside the server until it stops.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,7 +11,8 @@ use redress_store::log::seal::Reach;
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
-use crate::use_cases::{audit, notices, policies};
+use crate::use_cases::issue::Watcher;
+use crate::use_cases::{audit, notices, policies, runs};
 
 /// How often the outbox is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -24,6 +27,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub struct Workers {
     stop: Vec<Sender<()>>,
+    leaving: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -37,6 +41,8 @@ impl Workers {
         workers.add_sealer(app)?;
         let reader = app.clone();
         workers.add("claims", move |stopped| assess_claims(&reader, stopped))?;
+        let (issuer, leaving) = (app.clone(), UntilLeaving(Arc::clone(&workers.leaving)));
+        workers.add("runs", move |stopped| execute_runs(&issuer, &leaving, stopped))?;
         if app.database().embedded().is_some() {
             let keeper = app.clone();
             workers.add("database", move |stopped| keep_database(&keeper, stopped))?;
@@ -69,6 +75,7 @@ impl Workers {
 
     /// Lets each worker finish what it is at.
     pub fn stop(self) {
+        self.leaving.store(true, Ordering::Relaxed);
         drop(self.stop);
         for thread in self.threads {
             if thread.join().is_err() {
@@ -99,6 +106,31 @@ fn assess_claims(app: &App, stopped: &Receiver<()>) {
         if let Err(error) = policies::assess_overlooked(app, &actor) {
             tracing::error!(%error, "claims that wait are not assessed");
         }
+    }
+}
+
+/// Lets a run go on until the server is told to stop.
+struct UntilLeaving(Arc<AtomicBool>);
+
+impl Watcher for UntilLeaving {
+    fn begin(&self, _chunks: u64, _done: u64) {}
+    fn advance(&self, _credits: u64) {}
+    fn is_leaving(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Executes the runs that were handed over to the servers.
+fn execute_runs(app: &App, leaving: &UntilLeaving, stopped: &Receiver<()>) {
+    let mut pause = PAUSE;
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        pause = match runs::execute_served(app, leaving) {
+            Ok(_) => PAUSE,
+            Err(error) => {
+                tracing::error!(%error, "runs stand still");
+                PAUSE_AFTER_ERROR
+            }
+        };
     }
 }
 

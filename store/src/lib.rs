@@ -21,6 +21,7 @@ pub mod log;
 pub mod migrations;
 pub mod notices;
 pub mod policies;
+pub mod run_lifecycle;
 pub mod runs;
 mod schema;
 pub mod sessions;

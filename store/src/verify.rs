@@ -2,6 +2,7 @@
 
 mod flows;
 mod levels;
+mod runs;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
@@ -138,6 +139,7 @@ pub fn run(connection: &mut Connection, trust: &Trust) -> StoreResult<Vec<Check>
         let mut checks: Vec<Check> = QUERIES
             .iter()
             .chain(flows::QUERIES)
+            .chain(runs::QUERIES)
             .map(|query| {
                 let counted: Counted = diesel::sql_query(query.reads).get_result(connection)?;
                 let faults: Vec<Fault> =

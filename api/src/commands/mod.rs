@@ -6,6 +6,7 @@ mod doctor;
 mod ledger;
 pub mod policy;
 pub mod print;
+mod run;
 mod serve;
 mod staff;
 
@@ -25,7 +26,6 @@ use crate::mail::Mailer;
 use crate::settings::Settings;
 use crate::use_cases::budgets::Act;
 use crate::use_cases::{self, budgets, incidents, issue, notices, policies, reports, rosters, simulate};
-use crate::workers::Workers;
 
 /// Runs a command.
 pub fn run(cli: Cli) -> AppResult<ExitCode> {
@@ -111,7 +111,7 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
             print_or(format, &done, || print::simulation(&done));
         }
         Command::Policy(PolicyCommand::Retire { policy, incident, by }) => {
-            let name = PolicyId::parse(&policy).map_err(|error| AppError::Invalid(error.to_string()))?;
+            let name = PolicyId::parse(&policy).map_err(|error| AppError::Usage(format!("POLICY: {error}")))?;
             let incident = incident_flag(&incident)?;
             let done = policies::retire(app, &incident, &name, &Actor::at_command_line(Some(&by)))?;
             print_or(format, &done, || println!("{} {} is out of force.", done.policy, done.version));
@@ -139,6 +139,7 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
         Command::Budget(BudgetCommand::Approve(args)) => budget(app, &args, format, Act::Approve)?,
         Command::Budget(BudgetCommand::Reject(args)) => budget(app, &args, format, Act::Reject)?,
         Command::Issue(args) => return issue_credits(app, &args, format),
+        Command::Run(command) => return run::run(app, command, format),
         Command::Notify => {
             let pass = notices::send_due(app, &Mailer::new(&app.settings)?, &|| false)?;
             print_or(format, &pass, || {
@@ -172,7 +173,7 @@ fn print_or(format: Format, value: &impl serde::Serialize, text: impl FnOnce()) 
 }
 
 fn incident_flag(name: &str) -> AppResult<IncidentId> {
-    IncidentId::parse(name).map_err(|error| AppError::Invalid(format!("--incident: {error}")))
+    IncidentId::parse(name).map_err(|error| AppError::Usage(format!("--incident: {error}")))
 }
 
 fn migrate(settings: &Settings, plan: bool) -> AppResult<ExitCode> {
@@ -208,21 +209,17 @@ fn issue_credits(app: &App, args: &IssueArgs, format: Format) -> AppResult<ExitC
         policies: args
             .policy
             .iter()
-            .map(|name| PolicyId::parse(name).map_err(|error| AppError::Invalid(format!("--policy: {error}"))))
+            .map(|name| PolicyId::parse(name).map_err(|error| AppError::Usage(format!("--policy: {error}"))))
             .collect::<AppResult<_>>()?,
         workers: usize::from(args.workers),
     };
     let actor = Actor::at_command_line(args.by.as_deref());
+    if !args.dry_run {
+        return run::execute(app, format, |progress| issue::run(app, &order, &actor, progress));
+    }
     let progress = print::Progress::new();
-    let report = if args.dry_run {
-        issue::plan(app, &order, &progress)?
-    } else {
-        let sealer = Workers::sealing(app)?;
-        let report = issue::run(app, &order, &actor, &progress);
-        sealer.stop();
-        report?
-    };
+    let report = issue::plan(app, &order, &progress)?;
     progress.finish();
-    print_or(format, &report, || print::issue(&report, args.dry_run));
-    Ok(if report.stopped.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    print_or(format, &report, || print::issue(&report, true));
+    Ok(ExitCode::SUCCESS)
 }

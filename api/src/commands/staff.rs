@@ -39,7 +39,7 @@ pub(super) fn run(app: &App, command: StaffCommand, format: Format) -> AppResult
 }
 
 fn service_flag(name: &str) -> AppResult<ServiceId> {
-    ServiceId::parse(name).map_err(|error| AppError::Invalid(format!("--service: {error}")))
+    ServiceId::parse(name).map_err(|error| AppError::Usage(format!("--service: {error}")))
 }
 
 fn add(app: &App, new: &NewMember, actor: &Actor, format: Format) -> AppResult<()> {

@@ -106,8 +106,7 @@ impl Demo {
             .steps
             .timed("report damage over HTTP", || reports::send(address, seed, args.customers, args.claims))?;
         let order = issue::Order { incident: incident.clone(), policies: Default::default(), workers: WORKERS };
-        let quiet = Quiet;
-        let plan = self.steps.timed("plan the batch job (dry run)", || issue::plan(app, &order, &quiet))?;
+        let plan = self.steps.timed("plan the batch job (dry run)", || issue::plan(app, &order, &issue::Nobody))?;
         self.steps.timed("authorise and approve budgets", || authorise(app, &incident, &plan))?;
         if !args.skip_issue {
             let progress = Progress::new();
@@ -130,14 +129,6 @@ impl Demo {
     }
 }
 
-/// Watches in silence.
-struct Quiet;
-
-impl issue::Watcher for Quiet {
-    fn begin(&self, _chunks: u64, _done: u64) {}
-    fn advance(&self, _credits: u64) {}
-}
-
 /// Finds the folder of policies: the flag, the working folder, or beside the program's own.
 fn find_policies(flag: Option<&Path>) -> AppResult<PathBuf> {
     let has_incident = |folder: &Path| folder.join("incidents").join(format!("{INCIDENT}.toml")).is_file();
@@ -145,7 +136,7 @@ fn find_policies(flag: Option<&Path>) -> AppResult<PathBuf> {
         return if has_incident(folder) {
             Ok(folder.to_owned())
         } else {
-            Err(AppError::Invalid(format!("--policies {}: there is no incidents/{INCIDENT}.toml", folder.display())))
+            Err(AppError::Usage(format!("--policies {}: there is no incidents/{INCIDENT}.toml", folder.display())))
         };
     }
     let beside = std::env::current_exe().ok();

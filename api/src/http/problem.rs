@@ -207,7 +207,9 @@ impl ResponseError for ApiError {
 impl From<AppError> for ApiError {
     fn from(error: AppError) -> Self {
         match error {
-            AppError::Invalid(detail) | AppError::Refused(detail) => Self::with_detail(Code::InvalidRequest, detail),
+            AppError::Usage(detail) | AppError::Invalid(detail) | AppError::Refused(detail) => {
+                Self::with_detail(Code::InvalidRequest, detail)
+            }
             AppError::Conflict(detail) => Self::with_detail(Code::Conflict, detail),
             AppError::Field(pointer, detail) => Self::field(pointer, detail),
             AppError::Later(seconds) => Self::too_many(seconds),

@@ -27,15 +27,20 @@ pub struct BudgetOrder {
 impl BudgetOrder {
     /// Reads the flags of the command line; the error names the flag.
     pub fn parse(incident: &str, service: &str, asset: &str, amount: &str) -> AppResult<Self> {
-        let invalid = |flag: &str, error: String| AppError::Invalid(format!("--{flag}: {error}"));
+        let invalid = |flag: &str, error: String| AppError::Usage(format!("--{flag}: {error}"));
         Ok(Self {
             incident: IncidentId::parse(incident).map_err(|e| invalid("incident", e.to_string()))?,
             service: ServiceId::parse(service).map_err(|e| invalid("service", e.to_string()))?,
             asset: AssetCode::parse(asset).map_err(|e| invalid("asset", e.to_string()))?,
-            amount: Decimal::from_str_exact(&amount.replace('_', ""))
-                .map_err(|_| invalid("amount", format!("{amount:?} is no exact number")))?,
+            amount: parse_amount(amount)?,
         })
     }
+}
+
+/// Reads an amount of the command line, in the asset's unit.
+pub fn parse_amount(amount: &str) -> AppResult<Decimal> {
+    Decimal::from_str_exact(&amount.replace('_', ""))
+        .map_err(|_| AppError::Invalid(format!("--amount: {amount:?} is no exact number")))
 }
 
 /// What is done about an amount.
@@ -88,12 +93,12 @@ pub fn order(app: &App, order: &BudgetOrder, by: &str, actor: &Actor, act: Act) 
             Some(asset) => u8::try_from(asset.scale).map_err(StoreError::corrupt)?,
             None => order.asset.default_scale(),
         };
-        let asset = Asset::with_scale(order.asset.clone(), scale).map_err(|e| AppError::Invalid(e.to_string()))?;
+        let asset = Asset::with_scale(order.asset.clone(), scale).map_err(|e| AppError::Usage(e.to_string()))?;
         let amount = Amount::from_decimal(order.amount, scale)
-            .map_err(|error| AppError::Invalid(format!("--amount: {error}")))?
+            .map_err(|error| AppError::Usage(format!("--amount: {error}")))?
             .minor();
         if amount <= 0 {
-            return Err(AppError::Invalid("--amount must be more than 0".into()));
+            return Err(AppError::Usage("--amount must be more than 0".into()));
         }
         let asset_key = ledger::ensure_asset(connection, &asset)?;
         let budget = ledger::ensure_budget(

@@ -13,6 +13,7 @@ pub mod notices;
 pub mod policies;
 pub mod reports;
 pub mod rosters;
+pub mod runs;
 pub mod sessions;
 pub mod sign_in;
 pub mod simulate;
