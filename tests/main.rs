@@ -20,3 +20,4 @@ mod runs;
 mod secrets;
 mod server;
 mod stacking;
+mod staff;

@@ -8,7 +8,8 @@ use redress_store::Connection;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::claims::{claim_of_token, idempotency_key};
+use super::claims::claim_of_token;
+use super::headers::idempotency_key;
 use super::identity::{Staff, staff_of};
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use crate::app::{Actor, App};

@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 use validator::Validate;
 
 use super::act::{Caller, Refused, act, answered, asked, claim_id, if_match, reader_of};
-use super::claims::{idempotency_key, json_body, parse};
+use super::body::{bytes, parse};
+use super::headers::idempotency_key;
 use super::identity::Staff;
 use super::problem::ApiResult;
 use crate::app::App;
@@ -67,7 +68,7 @@ pub async fn next(
 ) -> ApiResult<HttpResponse> {
     let (actor, reader) = (staff.may(Right::WorkClaims)?, reader_of(&staff));
     let key = idempotency_key(&request)?;
-    let body = json_body(&request, payload).await?;
+    let body = bytes(&request, payload).await?;
     let which: WhichQueue = parse(&body)?;
     let once = Once { customer: String::new(), who: actor.name, key, request: asked(&request, &body) };
     let done = web::block(move || {
@@ -145,7 +146,7 @@ pub async fn assign(
 ) -> ApiResult<HttpResponse> {
     let (actor, reader) = (staff.may(Right::WorkClaims)?, reader_of(&staff));
     let id = claim_id(&path)?;
-    let body = json_body(&request, payload).await?;
+    let body = bytes(&request, payload).await?;
     let wanted: Assignment = parse(&body)?;
     let caller = Caller::Staff(actor, reader.clone());
     act(app, &request, &body, id, caller, move |_, connection, actor, at| {
@@ -174,7 +175,7 @@ pub async fn request_information(
 ) -> ApiResult<HttpResponse> {
     let (actor, reader) = (staff.may(Right::WorkClaims)?, reader_of(&staff));
     let id = claim_id(&path)?;
-    let body = json_body(&request, payload).await?;
+    let body = bytes(&request, payload).await?;
     let wanted: Question = parse(&body)?;
     let caller = Caller::Staff(actor, reader.clone());
     act(app, &request, &body, id, caller, move |app, connection, actor, at| {
@@ -203,7 +204,7 @@ pub async fn answer(
 ) -> ApiResult<HttpResponse> {
     let (actor, reader) = (staff.may(Right::WorkClaims)?, reader_of(&staff));
     let id = claim_id(&path)?;
-    let body = json_body(&request, payload).await?;
+    let body = bytes(&request, payload).await?;
     let wanted: Words = parse(&body)?;
     let caller = Caller::Staff(actor, reader.clone());
     act(app, &request, &body, id, caller, move |app, connection, actor, at| {
@@ -234,7 +235,7 @@ pub async fn decide(
     let (actor, reader) = (staff.may(Right::DecideClaims)?, reader_of(&staff));
     let id = claim_id(&path)?;
     let version = if_match(&request)?;
-    let body = json_body(&request, payload).await?;
+    let body = bytes(&request, payload).await?;
     let wanted: NewDecision = parse(&body)?;
     let caller = Caller::Staff(actor, reader.clone());
     act(app, &request, &body, id, caller, move |app, connection, actor, at| {
@@ -265,7 +266,7 @@ pub async fn sign(
     let (actor, reader) = (staff.may(Right::ApproveDecisions)?, reader_of(&staff));
     let id = claim_id(&path)?;
     let version = if_match(&request)?;
-    let body = json_body(&request, payload).await?;
+    let body = bytes(&request, payload).await?;
     let wanted: Signature = parse(&body)?;
     let caller = Caller::Staff(actor, reader.clone());
     act(app, &request, &body, id, caller, move |app, connection, actor, at| {
@@ -294,7 +295,7 @@ pub async fn reopen(
 ) -> ApiResult<HttpResponse> {
     let (actor, reader) = (staff.may(Right::DecideClaims)?, reader_of(&staff));
     let id = claim_id(&path)?;
-    let body = json_body(&request, payload).await?;
+    let body = bytes(&request, payload).await?;
     let wanted: Reopening = parse(&body)?;
     let caller = Caller::Staff(actor, reader.clone());
     act(app, &request, &body, id, caller, move |_, connection, actor, at| {
@@ -323,7 +324,7 @@ pub async fn read_again(
 ) -> ApiResult<HttpResponse> {
     let (actor, reader) = (staff.may(Right::DecideClaims)?, reader_of(&staff));
     let id = claim_id(&path)?;
-    let body = json_body(&request, payload).await?;
+    let body = bytes(&request, payload).await?;
     let wanted: SecondWord = parse(&body)?;
     let caller = Caller::Staff(actor, reader.clone());
     act(app, &request, &body, id, caller, move |_, connection, actor, at| {

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::act::{Caller, act, caller, if_match};
-use super::claims::{json_body, parse};
+use super::body::{bytes, parse};
 use super::problem::{ApiResult, Problem};
 use crate::app::App;
 use crate::rights::Right;
@@ -42,7 +42,7 @@ pub async fn change(
 ) -> ApiResult<HttpResponse> {
     let (id, caller) = caller(&app, &request, &path, None).await?;
     let version = if_match(&request)?;
-    let body = json_body(&request, payload).await?;
+    let body = bytes(&request, payload).await?;
     let change: DraftChange = parse(&body)?;
     act(app, &request, &body, id, caller, move |app, connection, actor, at| {
         draft::change(app, connection, id, change, Some(version), actor, at)
@@ -125,7 +125,7 @@ pub async fn appeal(
     payload: web::Payload,
 ) -> ApiResult<HttpResponse> {
     let (id, caller) = caller(&app, &request, &path, None).await?;
-    let body = json_body(&request, payload).await?;
+    let body = bytes(&request, payload).await?;
     let words: Words = parse(&body)?;
     act(app, &request, &body, id, caller, move |app, connection, actor, at| {
         claimant::appeal(app, connection, id, &words, actor, at)
@@ -159,7 +159,7 @@ pub async fn write(
     payload: web::Payload,
 ) -> ApiResult<HttpResponse> {
     let (id, caller) = caller(&app, &request, &path, Some(Right::WorkClaims)).await?;
-    let body = json_body(&request, payload).await?;
+    let body = bytes(&request, payload).await?;
     let words: Words = parse(&body)?;
     let writer = caller.clone();
     act(app, &request, &body, id, caller, move |app, connection, actor, at| match &writer {

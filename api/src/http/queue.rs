@@ -13,7 +13,8 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::act::{Refused, answered, asked, reader_of};
-use super::claims::{idempotency_key, json_body, parse};
+use super::body::{bytes, parse};
+use super::headers::idempotency_key;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use crate::app::{Actor, App};
@@ -181,7 +182,7 @@ pub async fn decide(
 ) -> ApiResult<HttpResponse> {
     let (actor, reader) = (staff.may(Right::DecideClaims)?, reader_of(&staff));
     let key = idempotency_key(&request)?;
-    let body = json_body(&request, payload).await?;
+    let body = bytes(&request, payload).await?;
     let wanted: BulkDecision = parse(&body)?;
     let once = Once { customer: String::new(), who: actor.name.clone(), key, request: asked(&request, &body) };
     let done = web::block(move || {
