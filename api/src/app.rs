@@ -6,6 +6,7 @@ use chrono::SubsecRound;
 use redress_store::embedded::{Embedded, Options, Role};
 use redress_store::{Connection, Store, connection, migrations};
 
+use crate::blobs::Blobs;
 use crate::error::{AppError, AppResult};
 use crate::policy_cache::PolicyCache;
 use crate::secrets::Secrets;
@@ -22,6 +23,8 @@ pub struct App {
     pub secrets: Secrets,
     /// Compiled policies by version.
     pub policies: Arc<PolicyCache>,
+    /// Where claimants' files lie.
+    pub blobs: Arc<Blobs>,
     database: Arc<Database>,
 }
 
@@ -74,8 +77,10 @@ impl App {
             tracing::info!(migrations = applied.len(), "migrated the database");
         }
         let store = Store::connect(&database.url, settings.pool_size).map_err(|error| database.describe(error))?;
+        let blobs = Arc::new(Blobs::open(&settings)?);
         Ok(Self {
             settings: Arc::new(settings),
+            blobs,
             store,
             secrets,
             policies: Arc::default(),

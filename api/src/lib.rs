@@ -3,6 +3,8 @@
 
 pub mod app;
 pub mod assess;
+pub mod blobs;
+pub mod clamd;
 pub mod cli;
 pub mod commands;
 pub mod demo;

@@ -31,6 +31,7 @@ const SIGNING_KEY_FILE: &str = "signing.key";
 pub struct Secrets {
     sealing: [u8; KEY_LENGTH],
     tokens: [u8; KEY_LENGTH],
+    names: [u8; KEY_LENGTH],
     signer: Signer,
 }
 
@@ -44,7 +45,7 @@ impl Secrets {
 
     fn new(master: &[u8; KEY_LENGTH], signing: &[u8; KEY_LENGTH]) -> Self {
         let signer = Signer::new(signing);
-        Self { sealing: derive(master, b"sealing"), tokens: derive(master, b"claimant tokens"), signer }
+        Self { sealing: derive(master, b"sealing"), tokens: derive(master, b"claimant tokens"), names: derive(master, b"names"), signer }
     }
 
     /// What signs the log's heads.
@@ -94,6 +95,17 @@ impl Secrets {
     #[must_use]
     pub fn is_claimant_token(&self, claim: redress_domain::id::ClaimId, token: &str) -> bool {
         hex::decode(token).is_ok_and(|bytes| self.claimant_mac(claim).verify_slice(&bytes).is_ok())
+    }
+
+    /// A name for something that must be found again and must not be known from its name: nobody without the master key
+    /// can tell what it stands for, or whether two installations speak of the same.
+    #[must_use]
+    pub fn blind(&self, purpose: &str, what: &str) -> String {
+        let mut mac = keyed(&self.names);
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(what.as_bytes());
+        hex::encode(mac.finalize().into_bytes())
     }
 
     fn claimant_mac(&self, claim: redress_domain::id::ClaimId) -> Hmac<Sha256> {

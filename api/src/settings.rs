@@ -1,6 +1,7 @@
 //! Configuration: flags, then environment, then `<data-dir>/redress.toml`. Secrets also come from files.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -12,6 +13,8 @@ pub const FILE_NAME: &str = "redress.toml";
 /// Where the server listens unless told otherwise.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_POOL_SIZE: u32 = 16;
+/// How long an upload may take: ten megabytes over a slow telephone.
+const DEFAULT_UPLOAD_SECONDS: u64 = 120;
 
 /// The settings of one installation.
 #[derive(Debug, Clone)]
@@ -32,6 +35,12 @@ pub struct Settings {
     pub smtp_url: Option<String>,
     /// Who mail is from.
     pub mail_from: String,
+    /// Where claimants' files go: a folder in the data folder when none.
+    pub evidence_url: Option<String>,
+    /// The virus scanner, as `tcp://host:port` or `unix:/path`; nothing is scanned when none.
+    pub clamd: Option<String>,
+    /// How long an upload may take.
+    pub upload_timeout: Duration,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +52,9 @@ struct SettingsFile {
     pool_size: Option<u32>,
     smtp_url: Option<String>,
     mail_from: Option<String>,
+    evidence_url: Option<String>,
+    clamd: Option<String>,
+    upload_seconds: Option<u64>,
 }
 
 impl Settings {
@@ -58,12 +70,7 @@ impl Settings {
             // Most likely a variable that was not set: libpq would take it for the machine's own server.
             return Err(AppError::Invalid("--database-url is empty; leave it out for the private database".into()));
         }
-        let pool_size = match variable("REDRESS_POOL_SIZE")? {
-            Some(text) => text
-                .parse()
-                .map_err(|_| AppError::Invalid(format!("REDRESS_POOL_SIZE must be a whole number, not {text:?}")))?,
-            None => file.pool_size.unwrap_or(DEFAULT_POOL_SIZE),
-        };
+        let pool_size = number("REDRESS_POOL_SIZE")?.or(file.pool_size).unwrap_or(DEFAULT_POOL_SIZE);
         if !(2..=500).contains(&pool_size) {
             return Err(AppError::Invalid(format!("pool_size must be from 2 to 500, not {pool_size}")));
         }
@@ -82,6 +89,11 @@ impl Settings {
             mail_from: variable("REDRESS_MAIL_FROM")?
                 .or(file.mail_from)
                 .unwrap_or_else(|| "Redress <redress@localhost>".to_owned()),
+            evidence_url: variable("REDRESS_EVIDENCE_URL")?.or(file.evidence_url),
+            clamd: variable("REDRESS_CLAMD")?.or(file.clamd),
+            upload_timeout: Duration::from_secs(
+                number("REDRESS_UPLOAD_SECONDS")?.or(file.upload_seconds).unwrap_or(DEFAULT_UPLOAD_SECONDS),
+            ),
         })
     }
 }
@@ -106,6 +118,13 @@ fn variable(name: &str) -> AppResult<Option<String>> {
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => Err(AppError::Invalid(format!("{name} is not UTF-8"))),
     }
+}
+
+fn number<T: std::str::FromStr>(name: &str) -> AppResult<Option<T>> {
+    let parse = |text: String| {
+        text.parse().map_err(|_| AppError::Invalid(format!("{name} must be a whole number, not {text:?}")))
+    };
+    variable(name)?.map(parse).transpose()
 }
 
 /// A secret: `NAME`, or the content of the file that `NAME_FILE` names.

@@ -114,6 +114,16 @@ pub fn find(connection: &mut Connection, id: Uuid) -> StoreResult<Option<ClaimVi
     Ok(Some(ClaimView { claim, incident, service, assessment }))
 }
 
+/// A claim with what [`find`] adds, locked until the transaction ends.
+pub fn find_locked(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<Option<ClaimView>> {
+    let locked: Option<Uuid> =
+        claim::table.find((customer, id)).select(claim::id).for_update().first(connection).optional()?;
+    match locked {
+        Some(id) => find(connection, id),
+        None => Ok(None),
+    }
+}
+
 /// What is sealed of a claim; none once it was destroyed.
 pub fn sealed(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<Option<Vec<u8>>> {
     Ok(personal::table.find((customer, id)).select(personal::sealed).first(connection).optional()?)
@@ -134,6 +144,14 @@ pub fn advance(
         .set((claim::state.eq(to.as_str()), claim::version.eq(claim::version + 1), claim::updated_at.eq(at)))
         .execute(connection)?;
     Ok(moved == 1)
+}
+
+/// Counts a change of a claim that moves nothing.
+pub fn touch(connection: &mut Connection, customer: &str, id: Uuid, at: DateTime<Utc>) -> StoreResult<()> {
+    diesel::update(claim::table.find((customer, id)))
+        .set((claim::version.eq(claim::version + 1), claim::updated_at.eq(at)))
+        .execute(connection)?;
+    Ok(())
 }
 
 /// Claims of a service that wait for a policy, by id after `after`, locked until the transaction ends; a claim that

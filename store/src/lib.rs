@@ -8,6 +8,7 @@ pub mod connection;
 pub mod credits;
 pub mod embedded;
 pub mod error;
+pub mod evidence;
 pub mod export;
 pub mod health;
 pub mod holdings;

@@ -213,6 +213,24 @@ diesel::table! {
 }
 
 diesel::table! {
+    evidence (customer_id, id) {
+        customer_id -> Text,
+        id -> Uuid,
+        claim_id -> Uuid,
+        document -> Text,
+        kind -> Text,
+        bytes -> Int8,
+        received_hash -> Bytea,
+        content_hash -> Bytea,
+        blob -> Text,
+        remarks -> Jsonb,
+        state -> Text,
+        begun_at -> Timestamptz,
+        stored_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
     run (id) {
         id -> Int8,
         incident_id -> Int4,
@@ -390,6 +408,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     assessment,
     idempotency,
     notice,
+    evidence,
     run,
     run_chunk,
     run_exception,

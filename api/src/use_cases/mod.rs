@@ -4,6 +4,7 @@ pub mod audit;
 pub mod budgets;
 pub mod claims;
 pub mod credits;
+pub mod evidence;
 pub mod incidents;
 pub mod issue;
 pub mod ledger;

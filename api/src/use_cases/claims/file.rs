@@ -121,6 +121,7 @@ fn insert(
         customer: &new.customer,
         holdings: &held,
         facts: &facts,
+        evidence: &[],
         submitted_at: at,
     })? {
         Ok(assessed) => assessed,
