@@ -11,7 +11,7 @@ use redress_store::embedded::{Embedded, Options, Role};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub use crate::server::{Answer, Server};
+pub use crate::server::{Answer, Client, Server};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_redress");
@@ -287,6 +287,25 @@ impl Redress {
         self
     }
 
+    /// Somebody signed in, in a role: adds the member where there is none of that name, and starts a session whose second
+    /// factor is fresh. The front door to this is tested in `staff.rs`; here it would cost a password hash a test.
+    pub fn client<'a>(&self, server: &'a Server, name: &str, role: &str) -> Client<'a> {
+        if self.number(&format!("SELECT count(*) FROM staff WHERE name = '{name}'")) == 0 {
+            self.run(&["staff", "add", name, "--role", role]).succeeds();
+        }
+        self.session(server, name)
+    }
+
+    /// A session of somebody who is a member already.
+    pub fn session<'a>(&self, server: &'a Server, name: &str) -> Client<'a> {
+        let token = format!("redress_session_{}", self.text("replace(gen_random_uuid()::text, '-', '')"));
+        self.sql(&format!(
+            "INSERT INTO session (id, token_hash, staff, method, started_at, seen_at, verified_at, ends_at) VALUES
+             (gen_random_uuid(), sha256('{token}'), '{name}', 'password', now(), now(), now(), now() + interval '12 hours')"
+        ));
+        Client { server, token }
+    }
+
     /// Publishes and approves policies of the repository.
     pub fn with_policies(&self, names: &[&str]) -> &Self {
         for name in names {
@@ -419,7 +438,18 @@ impl Ran {
     /// It must exit with 1, say this in one line on stderr, and nothing on stdout.
     #[track_caller]
     pub fn refuses(self, says: &str) -> Self {
-        let ran = self.fails(1, says);
+        self.says_only(1, says)
+    }
+
+    /// It must exit with 2 because of a flag, say this in one line on stderr, and nothing on stdout.
+    #[track_caller]
+    pub fn is_misused(self, says: &str) -> Self {
+        self.says_only(2, says)
+    }
+
+    #[track_caller]
+    fn says_only(self, code: i32, says: &str) -> Self {
+        let ran = self.fails(code, says);
         assert_eq!(ran.stderr.lines().count(), 1, "redress {}\n{}", ran.called, ran.stderr);
         assert!(ran.stderr.starts_with("redress: "), "redress {}\n{}", ran.called, ran.stderr);
         assert_eq!(ran.stdout, "", "redress {}", ran.called);

@@ -12,6 +12,7 @@ mod harness;
 mod issuing;
 mod ledger;
 mod mail;
+mod rights;
 mod rosters;
 mod routes;
 mod secrets;

@@ -103,6 +103,15 @@ impl Server {
         Answer::of(self.agent.run(request).unwrap())
     }
 
+    /// Sends any method with headers and a body.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Answer::of(self.agent.run(request.body(body.as_ref()).unwrap()).unwrap())
+    }
+
     /// Files a claim under a key.
     pub fn claim(&self, key: &str, claim: &Value) -> Answer {
         let headers = [("content-type", "application/json"), ("idempotency-key", key)];
@@ -115,6 +124,39 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Somebody with a token: a member of staff's session or key, or a claimant's.
+pub struct Client<'a> {
+    pub server: &'a Server,
+    pub token: String,
+}
+
+impl Client<'_> {
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], "")
+    }
+
+    /// Sends a JSON document under a fresh Idempotency-Key.
+    pub fn post_once(&self, path: &str, body: &Value) -> Answer {
+        let key = fresh_key();
+        let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
+        self.send("POST", path, &headers, body.to_string())
+    }
+
+    /// Sends anything.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
+        let bearer = format!("Bearer {}", self.token);
+        let headers: Vec<_> = headers.iter().copied().chain([("authorization", bearer.as_str())]).collect();
+        self.server.send(method, path, &headers, body)
+    }
+}
+
+/// A text that no other call returns.
+fn fresh_key() -> String {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    format!("{}-{count}", std::process::id())
 }
 
 /// An answer over HTTP.

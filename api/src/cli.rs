@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::rights::Role;
+
 /// Decides what an operator owes after an outage, and pays it exactly once.
 #[derive(Debug, Parser)]
 #[command(name = "redress", version, about, long_about = None, arg_required_else_help = true)]
@@ -410,6 +412,12 @@ pub enum StaffCommand {
         /// What they may do
         #[arg(long, value_enum)]
         role: Role,
+        /// Only this service (may be repeated)
+        #[arg(long, value_name = "NAME")]
+        service: Vec<String>,
+        /// The largest amount of money they decide alone (default: what the role may)
+        #[arg(long, value_name = "N")]
+        decides_up_to: Option<u32>,
     },
     /// List them
     List,
@@ -418,40 +426,4 @@ pub enum StaffCommand {
         /// The name
         name: String,
     },
-}
-
-/// What a member of staff may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Role {
-    /// Reads and decides claims
-    Agent,
-    /// Leads agents
-    Lead,
-    /// Writes and publishes policies
-    PolicyAuthor,
-    /// Approves policies
-    PolicyApprover,
-    /// Authorises and approves budgets, issues
-    Finance,
-    /// Reads everything, changes nothing
-    Auditor,
-    /// Everything but a second signature on their own work
-    Administrator,
-}
-
-impl Role {
-    /// The role's name in storage.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Agent => "agent",
-            Self::Lead => "lead",
-            Self::PolicyAuthor => "policy_author",
-            Self::PolicyApprover => "policy_approver",
-            Self::Finance => "finance",
-            Self::Auditor => "auditor",
-            Self::Administrator => "administrator",
-        }
-    }
 }

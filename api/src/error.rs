@@ -7,12 +7,18 @@ use crate::use_cases::credits::ItemRefusal;
 /// What went wrong, in a sentence for the person who asked.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// What was given cannot be used: names the file, field or flag.
+    /// A flag's value cannot be used: names the flag.
+    #[error("{0}")]
+    Usage(String),
+    /// What was given cannot be used: names the file or field.
     #[error("{0}")]
     Invalid(String),
     /// Something was refused: a rule, a constraint, a second signature that is missing.
     #[error("{0}")]
     Refused(String),
+    /// Who asks may not have it done.
+    #[error("{0}")]
+    Forbidden(String),
     /// Items of a batch that is done whole or not at all: nothing was done.
     #[error("{}", shown(*.of, .refused))]
     Items {
@@ -41,6 +47,12 @@ pub enum AppError {
 pub type AppResult<T> = Result<T, AppError>;
 
 impl AppError {
+    /// What a command that fails so exits with: 2 for usage, else 1.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if matches!(self, Self::Usage(_)) { 2 } else { 1 }
+    }
+
     /// An error of the machine, with what was tried.
     pub fn io(what: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.to_string();

@@ -12,6 +12,7 @@ pub mod error;
 pub mod http;
 pub mod mail;
 pub mod policy_cache;
+pub mod rights;
 pub mod roster_file;
 pub mod secrets;
 pub mod settings;
@@ -42,7 +43,7 @@ pub fn main() -> ExitCode {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => {
             eprintln!("redress: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
         // What was asked for is done; only the rest of its report found no reader.
         Err(panic) if nobody_reads(panic.as_ref()) => ExitCode::SUCCESS,

@@ -40,7 +40,7 @@ impl Mailer {
     pub fn new(settings: &Settings) -> AppResult<Self> {
         if let Some(url) = &settings.smtp_url {
             let transport = SmtpTransport::from_url(url)
-                .map_err(|error| AppError::Invalid(format!("REDRESS_SMTP_URL: {error}")))?
+                .map_err(|error| AppError::Usage(format!("REDRESS_SMTP_URL: {error}")))?
                 .timeout(Some(SMTP_TIMEOUT))
                 .build();
             return Ok(Self::Smtp(Box::new(transport)));

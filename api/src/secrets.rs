@@ -45,7 +45,12 @@ impl Secrets {
 
     fn new(master: &[u8; KEY_LENGTH], signing: &[u8; KEY_LENGTH]) -> Self {
         let signer = Signer::new(signing);
-        Self { sealing: derive(master, b"sealing"), tokens: derive(master, b"claimant tokens"), names: derive(master, b"names"), signer }
+        Self {
+            sealing: derive(master, b"sealing"),
+            tokens: derive(master, b"claimant tokens"),
+            names: derive(master, b"names"),
+            signer,
+        }
     }
 
     /// What signs the log's heads.

@@ -68,7 +68,7 @@ impl Settings {
         };
         if database_url.as_ref().is_some_and(|url| url.trim().is_empty()) {
             // Most likely a variable that was not set: libpq would take it for the machine's own server.
-            return Err(AppError::Invalid("--database-url is empty; leave it out for the private database".into()));
+            return Err(AppError::Usage("--database-url is empty; leave it out for the private database".into()));
         }
         let pool_size = number("REDRESS_POOL_SIZE")?.or(file.pool_size).unwrap_or(DEFAULT_POOL_SIZE);
         if !(2..=500).contains(&pool_size) {
@@ -122,7 +122,7 @@ fn variable(name: &str) -> AppResult<Option<String>> {
 
 fn number<T: std::str::FromStr>(name: &str) -> AppResult<Option<T>> {
     let parse = |text: String| {
-        text.parse().map_err(|_| AppError::Invalid(format!("{name} must be a whole number, not {text:?}")))
+        text.parse().map_err(|_| AppError::Usage(format!("{name} must be a whole number, not {text:?}")))
     };
     variable(name)?.map(parse).transpose()
 }

@@ -14,7 +14,8 @@ use diesel::connection::SimpleConnection;
 use diesel::pg::{CopyFormat, PgConnection};
 use diesel::prelude::*;
 use redress::app::{Actor, App};
-use redress::cli::{Global, Role};
+use redress::cli::Global;
+use redress::rights::Role;
 use redress::settings::Settings;
 use redress::use_cases::{budgets, incidents, issue, policies, rosters, staff};
 use redress_domain::id::IncidentId;
@@ -158,7 +159,7 @@ impl Ground {
             ("f-1", Role::Finance),
             ("f-2", Role::Finance),
         ] {
-            staff::add(&app, name, role, &actor("bench")).map_err(said)?;
+            staff::add(&app, &staff::NewMember::new(name, role), &actor("bench")).map_err(said)?;
         }
         let incident = self.policies.join("incidents").join(format!("{INCIDENT}.toml"));
         incidents::load(&app, &incident, &actor("bench")).map_err(said)?;

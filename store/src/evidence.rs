@@ -83,10 +83,9 @@ pub fn announce(connection: &mut Connection, row: &EvidenceRow) -> StoreResult<(
 
 /// Begins another attempt at a file that was announced and not acknowledged; false when it is being swept.
 pub fn begin_again(connection: &mut Connection, row: &EvidenceRow, at: DateTime<Utc>) -> StoreResult<bool> {
-    let begun =
-        diesel::update(evidence::table.find((&row.customer_id, row.id)).filter(evidence::state.eq("arriving")))
-            .set(evidence::begun_at.eq(at))
-            .execute(connection)?;
+    let begun = diesel::update(evidence::table.find((&row.customer_id, row.id)).filter(evidence::state.eq("arriving")))
+        .set(evidence::begun_at.eq(at))
+        .execute(connection)?;
     Ok(begun == 1)
 }
 
@@ -120,11 +119,7 @@ pub fn find(connection: &mut Connection, customer: &str, claim: Uuid, id: Uuid) 
 }
 
 /// A page of all stored evidence, by customer and id, for who reads every file again.
-pub fn page(
-    connection: &mut Connection,
-    after: Option<&(String, Uuid)>,
-    limit: i64,
-) -> StoreResult<Vec<EvidenceRow>> {
+pub fn page(connection: &mut Connection, after: Option<&(String, Uuid)>, limit: i64) -> StoreResult<Vec<EvidenceRow>> {
     let mut query = evidence::table.filter(evidence::state.eq("stored")).into_boxed();
     if let Some((customer, id)) = after {
         query = query.filter(

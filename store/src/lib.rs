@@ -1,6 +1,7 @@
 //! The only crate of Redress that knows SQL. Query functions take a connection and return domain values or a
 //! [`StoreError`]; transactions are opened by [`Store`], so that a use case is one of them or none.
 
+pub mod api_keys;
 pub mod audit;
 pub mod balances;
 pub mod claims;
@@ -21,6 +22,7 @@ pub mod notices;
 pub mod policies;
 pub mod runs;
 mod schema;
+pub mod sessions;
 pub mod staff;
 pub mod summary;
 pub mod verify;

@@ -48,6 +48,61 @@ diesel::table! {
         role -> Text,
         added_at -> Timestamptz,
         revoked_at -> Nullable<Timestamptz>,
+        services -> Nullable<Jsonb>,
+        decides_up_to -> Nullable<Int8>,
+        subject -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    staff_credential (staff) {
+        staff -> Text,
+        setup_hash -> Nullable<Bytea>,
+        setup_until -> Nullable<Timestamptz>,
+        password -> Nullable<Text>,
+        totp -> Nullable<Bytea>,
+        totp_step -> Int8,
+        recovery -> Jsonb,
+        changed_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    session (id) {
+        id -> Uuid,
+        token_hash -> Bytea,
+        staff -> Text,
+        method -> Text,
+        started_at -> Timestamptz,
+        seen_at -> Timestamptz,
+        verified_at -> Timestamptz,
+        ends_at -> Timestamptz,
+        ended_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    api_key (id) {
+        id -> Uuid,
+        staff -> Text,
+        label -> Text,
+        scopes -> Jsonb,
+        token_hash -> Bytea,
+        previous_hash -> Nullable<Bytea>,
+        previous_until -> Nullable<Timestamptz>,
+        created_by -> Text,
+        created_at -> Timestamptz,
+        expires_at -> Timestamptz,
+        used_at -> Nullable<Timestamptz>,
+        revoked_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    sign_in_guess (bucket) {
+        bucket -> Bytea,
+        failures -> Int4,
+        failed_at -> Timestamptz,
     }
 }
 
@@ -395,6 +450,10 @@ diesel::allow_tables_to_appear_in_same_query!(
     impact,
     asset,
     staff,
+    staff_credential,
+    session,
+    api_key,
+    sign_in_guess,
     policy,
     policy_version,
     account,

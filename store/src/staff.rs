@@ -1,4 +1,4 @@
-//! The members of staff by name; commands that need a person name one of them.
+//! The members of staff by name, and what narrows the role of each.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -8,7 +8,7 @@ use crate::error::{StoreError, StoreResult};
 use crate::schema::staff;
 
 /// A member of staff.
-#[derive(Debug, Clone, Queryable, Insertable, serde::Serialize)]
+#[derive(Debug, Clone, Queryable, Selectable, Insertable, serde::Serialize)]
 #[diesel(table_name = staff)]
 pub struct StaffMember {
     /// The name that `--as` takes.
@@ -19,11 +19,18 @@ pub struct StaffMember {
     pub added_at: DateTime<Utc>,
     /// Until when, if revoked.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// The services the member works for, a list of names; all when none.
+    pub services: Option<serde_json::Value>,
+    /// The largest amount of money the member decides alone; the role's own limit when none.
+    pub decides_up_to: Option<i64>,
+    /// Who it is at the identity provider.
+    pub subject: Option<String>,
 }
 
 /// Adds a member of staff; a name is never used twice, so that the audit log stays true.
 pub fn add(connection: &mut Connection, member: &StaffMember) -> StoreResult<()> {
-    let added = diesel::insert_into(staff::table).values(member).on_conflict_do_nothing().execute(connection)?;
+    let added =
+        diesel::insert_into(staff::table).values(member).on_conflict(staff::name).do_nothing().execute(connection)?;
     if added == 0 { Err(StoreError::Refused("staff_pkey".into())) } else { Ok(()) }
 }
 

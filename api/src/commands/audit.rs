@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use redress_domain::asset::grouped;
 use redress_domain::ledger::TransferCode;
 use redress_domain::log::{CreditProof, Proof, PublicKey};
 use rust_decimal::Decimal;
@@ -40,7 +41,7 @@ pub(super) fn export_head(app: &App, file: Option<&Path>, format: Format) -> App
         Format::Json => document(&head),
         Format::Text => println!(
             "Wrote the head of {} leaves to {}. Keep it where those who run the database cannot change it.",
-            print::group(&head.size.to_string()),
+            grouped(&head.size.to_string()),
             file.display()
         ),
     }
@@ -50,7 +51,7 @@ pub(super) fn export_head(app: &App, file: Option<&Path>, format: Format) -> App
 /// Checks a claimant's proof, without any installation.
 pub(super) fn check_proof(file: &Path, key: Option<&str>, format: Format) -> AppResult<ExitCode> {
     let key: Option<PublicKey> =
-        key.map(|text| text.parse().map_err(|error| AppError::Invalid(format!("--key: {error}")))).transpose()?;
+        key.map(|text| text.parse().map_err(|error| AppError::Usage(format!("--key: {error}")))).transpose()?;
     let proof = audit::check_proof(file, key.as_ref())?;
     match format {
         Format::Json => document(&serde_json::json!({

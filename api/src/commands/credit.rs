@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
+use redress_domain::asset::grouped;
 use redress_domain::credit::Flow;
 use redress_domain::id::{CustomerId, ReasonCode, TransferId};
 use rust_decimal::Decimal;
 
-use super::print::{group, table};
+use super::print::table;
 use super::print_or;
 use crate::app::{Actor, App};
 use crate::cli::{CorrectionArgs, CreditCommand, Format};
@@ -43,9 +44,9 @@ pub(super) fn run(app: &App, command: CreditCommand, format: Format) -> AppResul
 }
 
 fn parse(args: &CorrectionArgs) -> AppResult<(Vec<Correction>, Ground)> {
-    let invalid = |flag: &str, error: String| AppError::Invalid(format!("{flag}: {error}"));
+    let invalid = |flag: &str, error: String| AppError::Usage(format!("{flag}: {error}"));
     if args.amount.is_some() && args.ids.len() > 1 {
-        return Err(AppError::Invalid("--amount is for one ID; several are moved whole".into()));
+        return Err(AppError::Usage("--amount is for one ID; several are moved whole".into()));
     }
     let amount = args.amount.as_deref().map(|text| {
         Decimal::from_str_exact(&text.replace('_', ""))
@@ -67,7 +68,7 @@ fn parse(args: &CorrectionArgs) -> AppResult<(Vec<Correction>, Ground)> {
 }
 
 fn list(app: &App, customer: &str, format: Format) -> AppResult<ExitCode> {
-    let customer = CustomerId::parse(customer).map_err(|error| AppError::Invalid(format!("--customer: {error}")))?;
+    let customer = CustomerId::parse(customer).map_err(|error| AppError::Usage(format!("--customer: {error}")))?;
     let views = credits::list(app, &customer)?;
     print_or(format, &serde_json::json!({ "customer": customer, "credits": views }), || print_list(&views));
     Ok(ExitCode::SUCCESS)
@@ -80,12 +81,12 @@ fn print_list(views: &[CreditView]) {
     }
     let mut rows = Vec::new();
     for view in views {
-        let head = [view.id.to_string(), view.policy.clone(), view.asset.clone(), group(&view.amount)];
-        let tail = [group(&view.owed), view.state.to_owned(), view.issued_at.date_naive().to_string()];
+        let head = [view.id.to_string(), view.policy.clone(), view.asset.clone(), grouped(&view.amount)];
+        let tail = [grouped(&view.owed), view.state.to_owned(), view.issued_at.date_naive().to_string()];
         rows.push(head.into_iter().chain(tail).collect());
         for moved in &view.movements {
             let why = moved.reason.clone().unwrap_or_default();
-            let head = [moved.transfer.to_string(), format!("  {}", moved.what), String::new(), group(&moved.amount)];
+            let head = [moved.transfer.to_string(), format!("  {}", moved.what), String::new(), grouped(&moved.amount)];
             rows.push(head.into_iter().chain([String::new(), why, moved.effective_on.to_string()]).collect());
         }
     }
@@ -96,9 +97,9 @@ fn print_taken(taken: &file::Taken, verb: &str, format: Format) -> ExitCode {
     print_or(format, taken, || {
         println!(
             "{} credits recorded as {verb}, {} had been before, {} refused.",
-            group(&taken.recorded.to_string()),
-            group(&taken.already.to_string()),
-            group(&taken.refused.to_string())
+            grouped(&taken.recorded.to_string()),
+            grouped(&taken.already.to_string()),
+            grouped(&taken.refused.to_string())
         );
         for refusal in taken.refusals.iter().take(SHOWN) {
             println!("  line {}: {} {} ({})", refusal.index, refusal.id, refusal.detail, refusal.code);
@@ -112,12 +113,12 @@ fn print_made(made: &[Corrected], verb: &str, format: Format) {
         for one in made {
             println!(
                 "{verb} {} {} of {} from {} on ({}); {} still owed. Transfer {}.",
-                group(&one.amount),
+                grouped(&one.amount),
                 one.asset,
                 one.original,
                 one.effective_on,
                 one.reason,
-                group(&one.owed),
+                grouped(&one.owed),
                 one.transfer
             );
         }

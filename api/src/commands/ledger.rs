@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::print::{group, table};
+use redress_domain::asset::grouped;
+
+use super::print::table;
 use super::print_or;
 use crate::app::App;
 use crate::cli::{Format, LedgerCommand};
@@ -28,12 +30,12 @@ fn balance(app: &App, account: &str, at: Option<DateTime<Utc>>, format: Format) 
         let mut rows: Vec<Vec<String>> = found
             .balances
             .iter()
-            .map(|balance| vec![balance.account.clone(), group(&balance.balance), balance.asset.clone()])
+            .map(|balance| vec![balance.account.clone(), grouped(&balance.balance), balance.asset.clone()])
             .collect();
         if found.balances.len() > 1 {
             for total in &found.totals {
                 let name = format!("total of {} accounts", total.accounts);
-                rows.push(vec![name, group(&total.balance), total.asset.clone()]);
+                rows.push(vec![name, grouped(&total.balance), total.asset.clone()]);
             }
         }
         table(&["account", ">balance", "asset"], &rows);
@@ -47,7 +49,7 @@ fn export(app: &App, layout: Layout, at: Option<DateTime<Utc>>) -> AppResult<Exi
     match ledger::export(app, layout, at, &mut out) {
         Ok(count) => {
             out.flush().map_err(AppError::io("writing the export"))?;
-            eprintln!("redress: {} transfers", group(&count.to_string()));
+            eprintln!("redress: {} transfers", grouped(&count.to_string()));
             Ok(ExitCode::SUCCESS)
         }
         // Whoever reads may stop reading, as `head` does.

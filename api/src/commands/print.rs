@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use redress_domain::asset::grouped;
 use redress_store::verify::{Check, MAX_FAULTS};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -27,26 +28,7 @@ pub fn document(value: &impl Serialize) {
 /// Minor units in the asset's unit, with thousands apart.
 #[must_use]
 pub fn amount(minor: Decimal, scale: i16) -> String {
-    group(&figure(minor, scale))
-}
-
-/// A number with its thousands apart.
-#[must_use]
-pub fn group(number: &str) -> String {
-    let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
-    let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(whole, fraction)| (whole, Some(fraction)));
-    let mut out = String::from(sign);
-    for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    if let Some(fraction) = fraction {
-        out.push('.');
-        out.push_str(fraction);
-    }
-    out
+    grouped(&figure(minor, scale))
 }
 
 /// How many columns a text takes on a terminal: Hangul and its like take two.
@@ -94,7 +76,7 @@ pub fn issue(report: &Report, dry_run: bool) {
     for (policy, tally) in &report.tally.policies {
         let declined: u64 = tally.declined.values().sum();
         let figures = [tally.granted, declined, tally.review, tally.failed];
-        rows.push([policy.clone()].into_iter().chain(figures.map(|n| group(&n.to_string()))).collect::<Vec<_>>());
+        rows.push([policy.clone()].into_iter().chain(figures.map(|n| grouped(&n.to_string()))).collect::<Vec<_>>());
     }
     if !rows.is_empty() {
         table(&["policy", ">granted", ">nothing", ">to people", ">not assessable"], &rows);
@@ -116,13 +98,13 @@ pub fn issue(report: &Report, dry_run: bool) {
         println!();
     }
     if dry_run {
-        println!("{} credits would be issued; nothing was written.", group(&report.tally.credits.to_string()));
+        println!("{} credits would be issued; nothing was written.", grouped(&report.tally.credits.to_string()));
     } else {
         let resumed = if report.resumed { ", going on where an earlier execution stopped" } else { "" };
-        println!("{} credits issued{resumed}.", group(&report.issued.to_string()));
+        println!("{} credits issued{resumed}.", grouped(&report.issued.to_string()));
     }
     if report.tally.exceptions > 0 {
-        println!("{} subjects were set aside for a person.", group(&report.tally.exceptions.to_string()));
+        println!("{} subjects were set aside for a person.", grouped(&report.tally.exceptions.to_string()));
     }
     if let Some(reason) = &report.stopped {
         println!("STOPPED: {reason}");
@@ -132,7 +114,7 @@ pub fn issue(report: &Report, dry_run: bool) {
 /// What a policy would do.
 pub fn simulation(done: &Simulated) {
     let report = &done.simulation;
-    let count = |n: u64| group(&n.to_string());
+    let count = |n: u64| grouped(&n.to_string());
     println!("{} {}: {} subjects", report.policy, short(&report.version), count(report.subjects));
     let rows: Vec<Vec<String>> =
         report.rules.iter().map(|rule| vec![rule.rule.clone(), rule.outcome.clone(), count(rule.subjects)]).collect();
@@ -144,11 +126,11 @@ pub fn simulation(done: &Simulated) {
         .assets
         .iter()
         .map(|asset| {
-            let least_to_most = format!("{} to {}", group(&asset.least), group(&asset.most));
+            let least_to_most = format!("{} to {}", grouped(&asset.least), grouped(&asset.most));
             vec![
                 asset.asset.clone(),
                 count(asset.awards),
-                group(&asset.sum),
+                grouped(&asset.sum),
                 least_to_most,
                 worth(&asset.face),
                 worth(&asset.usable),
@@ -186,7 +168,7 @@ pub fn simulation(done: &Simulated) {
                     println!(
                         "  {} {verb} {} {} together, such as {examples}",
                         count(side.subjects),
-                        group(&side.sum),
+                        grouped(&side.sum),
                         shift.asset
                     );
                 }
@@ -205,7 +187,9 @@ pub fn exposure(report: &Exposure) {
         let rows: Vec<Vec<String>> = incident
             .budgets
             .iter()
-            .map(|b| vec![b.service.clone(), b.asset.clone(), group(&b.approved), group(&b.issued), group(&b.left)])
+            .map(|b| {
+                vec![b.service.clone(), b.asset.clone(), grouped(&b.approved), grouped(&b.issued), grouped(&b.left)]
+            })
             .collect();
         table(&["service", "asset", ">approved", ">issued", ">left"], &rows);
         println!();
@@ -217,8 +201,8 @@ pub fn exposure(report: &Exposure) {
                 vec![
                     credit.policy.clone(),
                     credit.asset.clone(),
-                    group(&credit.credits.to_string()),
-                    group(&credit.amount),
+                    grouped(&credit.credits.to_string()),
+                    grouped(&credit.amount),
                     worth(&credit.face),
                     worth(&credit.cost),
                 ]
@@ -255,7 +239,7 @@ pub fn liability(report: &Liability) {
                             if name == "issued" { line.policy.clone() } else { String::new() },
                             if name == "issued" { line.asset.clone() } else { String::new() },
                             name.to_owned(),
-                            group(&part.amount),
+                            grouped(&part.amount),
                             worth(&part.face),
                             worth(&part.cost),
                         ]
@@ -268,14 +252,14 @@ pub fn liability(report: &Liability) {
 
 /// `1500 KRW` with its thousands apart.
 fn grouped_worth(text: &str) -> String {
-    text.split_once(' ').map_or_else(|| text.to_owned(), |(number, asset)| format!("{} {asset}", group(number)))
+    text.split_once(' ').map_or_else(|| text.to_owned(), |(number, asset)| format!("{} {asset}", grouped(number)))
 }
 
 /// What reading the books again showed.
 pub fn verify(checks: &[Check]) {
     for check in checks {
         let mark = if check.faults.is_empty() { "ok  " } else { "FAIL" };
-        println!("{mark} {} ({} rows)", check.name, group(&check.rows.to_string()));
+        println!("{mark} {} ({} rows)", check.name, grouped(&check.rows.to_string()));
         for fault in &check.faults {
             println!("       {fault}");
         }
@@ -347,7 +331,7 @@ impl Watcher for Progress {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.done += 1;
         let per_second = u128::from(credits) * 1000 / lines.started.elapsed().as_millis().max(1);
-        let figures = format!("{} credits, {}/s", group(&credits.to_string()), group(&per_second.to_string()));
+        let figures = format!("{} credits, {}/s", grouped(&credits.to_string()), grouped(&per_second.to_string()));
         self.bar.set_message(figures.clone());
         self.bar.inc(1);
         if self.bar.is_hidden() && lines.said.elapsed() >= LINE_EVERY {
@@ -363,9 +347,9 @@ mod tests {
 
     #[test]
     fn figures_are_grouped_and_tables_aligned() {
-        assert_eq!(group("1234567.50"), "1,234,567.50");
-        assert_eq!(group("-1000"), "-1,000");
-        assert_eq!(group("999"), "999");
+        assert_eq!(grouped("1234567.50"), "1,234,567.50");
+        assert_eq!(grouped("-1000"), "-1,000");
+        assert_eq!(grouped("999"), "999");
         let rows = vec![vec!["멜론".to_owned(), "3".to_owned()], vec!["a".to_owned(), "1,000".to_owned()]];
         assert_eq!(lines(&["service", ">n"], &rows), ["  service      n", "  멜론         3", "  a        1,000"]);
     }

@@ -20,12 +20,14 @@ use rust_decimal::Decimal;
 
 use self::summary::Summary;
 use crate::app::{Actor, App};
-use crate::cli::{DemoArgs, Format, Global, Role};
+use crate::cli::{DemoArgs, Format, Global};
 use crate::commands::print::Progress;
 use crate::error::{AppError, AppResult};
 use crate::http;
 use crate::mail::Mailer;
+use crate::rights::Role;
 use crate::settings::Settings;
+use crate::use_cases::staff::NewMember;
 use crate::use_cases::{audit, budgets, incidents, issue, notices, policies, reports::scaled, rosters, staff};
 use crate::workers::Workers;
 
@@ -88,7 +90,7 @@ impl Demo {
             (FINANCE, Role::Finance),
             (SECOND_FINANCE, Role::Finance),
         ] {
-            staff::add(app, name, role, &system)?;
+            staff::add(app, &NewMember::new(name, role), &system)?;
         }
         let file = self.policies.join("incidents").join(format!("{INCIDENT}.toml"));
         self.steps.timed("load the incident", || incidents::load(app, &file, &system))?;
@@ -143,7 +145,7 @@ fn find_policies(flag: Option<&Path>) -> AppResult<PathBuf> {
         return if has_incident(folder) {
             Ok(folder.to_owned())
         } else {
-            Err(AppError::Invalid(format!("--policies {}: there is no incidents/{INCIDENT}.toml", folder.display())))
+            Err(AppError::Usage(format!("--policies {}: there is no incidents/{INCIDENT}.toml", folder.display())))
         };
     }
     let beside = std::env::current_exe().ok();

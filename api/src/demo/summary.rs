@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use redress_domain::asset::grouped;
 use redress_domain::id::IncidentId;
 use redress_store::verify::Check;
 use redress_store::{incidents, policies, summary};
@@ -10,7 +11,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::cli::Format;
-use crate::commands::print::{document, group, lines};
+use crate::commands::print::{document, lines};
 use crate::error::AppResult;
 use crate::use_cases::issue::Tally;
 use crate::use_cases::reports::{self, CreditExposure};
@@ -120,7 +121,7 @@ impl Summary {
     }
 
     fn text(&self) {
-        let number = |n: u64| if n == 0 { "·".to_owned() } else { group(&n.to_string()) };
+        let number = |n: u64| if n == 0 { "·".to_owned() } else { grouped(&n.to_string()) };
         println!("\nThe outage of 15 October 2022, played again\n");
         let mut rows = Vec::new();
         for (service, line) in &self.services {
@@ -151,23 +152,23 @@ impl Summary {
             let refused = match &roster.refusals {
                 Some(path) => format!(
                     "{} rows were refused, with reasons: {}",
-                    group(&roster.refused.to_string()),
+                    grouped(&roster.refused.to_string()),
                     path.display()
                 ),
                 None => "no row was refused".to_owned(),
             };
-            let (customers, holdings) = (group(&self.customers.to_string()), group(&roster.accepted.to_string()));
+            let (customers, holdings) = (grouped(&self.customers.to_string()), grouped(&roster.accepted.to_string()));
             println!("  {customers} customers with {holdings} holdings in the roster; {refused}.");
         }
         println!(
             "  {} damage reports over HTTP, {} mails to {}.",
-            group(&self.sent.to_string()),
-            group(&self.mails.to_string()),
+            grouped(&self.sent.to_string()),
+            grouped(&self.mails.to_string()),
             self.mail_goes_to
         );
         let read: i64 = self.checks.iter().map(|check| check.rows).sum();
         if self.books_hold {
-            println!("  The books hold: {} checks over {} rows.\n", self.checks.len(), group(&read.to_string()));
+            println!("  The books hold: {} checks over {} rows.\n", self.checks.len(), grouped(&read.to_string()));
         } else {
             println!("  THE BOOKS DO NOT HOLD: redress verify says where.\n");
         }
@@ -183,7 +184,7 @@ impl Summary {
     fn credited(&self) {
         let worth = |text: &Option<String>| {
             let text = text.as_deref().unwrap_or("·");
-            text.split_once(' ').map_or_else(|| text.to_owned(), |(n, asset)| format!("{} {asset}", group(n)))
+            text.split_once(' ').map_or_else(|| text.to_owned(), |(n, asset)| format!("{} {asset}", grouped(n)))
         };
         let rows: Vec<Vec<String>> = self
             .credits
@@ -192,8 +193,8 @@ impl Summary {
                 vec![
                     credit.policy.clone(),
                     credit.asset.clone(),
-                    group(&credit.credits.to_string()),
-                    group(&credit.amount),
+                    grouped(&credit.credits.to_string()),
+                    grouped(&credit.amount),
                     worth(&credit.face),
                     worth(&credit.cost),
                 ]
@@ -202,6 +203,6 @@ impl Summary {
         lines(&["policy", "asset", ">credits", ">amount", ">face value", ">cost"], &rows)
             .iter()
             .for_each(|line| println!("{line}"));
-        println!("\n  {} credits were issued, each exactly once.", group(&self.issued.unwrap_or(0).to_string()));
+        println!("\n  {} credits were issued, each exactly once.", grouped(&self.issued.unwrap_or(0).to_string()));
     }
 }

@@ -15,11 +15,9 @@ use crate::use_cases::audit;
 #[utoipa::path(
     get, path = "/v1/audit/proof/{claim}", tag = "audit", operation_id = "prove_claim",
     params(("claim" = uuid::Uuid, Path, description = "The claim's id")),
-    security(("claimant" = [])),
     responses(
         (status = 200, description = "The proof, to be kept byte for byte", body = serde_json::Value),
         (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token came", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such claim, or the token is another's", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )

@@ -75,11 +75,9 @@ pub async fn file(
 #[utoipa::path(
     get, path = "/v1/claims/{id}", tag = "claims", operation_id = "show_claim",
     params(("id" = Uuid, Path, description = "The claim's id")),
-    security(("claimant" = [])),
     responses(
         (status = 200, description = "The claim", body = ClaimAnswer, headers(("ETag" = String, description = "Its version"))),
         (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "No token came", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such claim, or the token is another's", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )

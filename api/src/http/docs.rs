@@ -3,10 +3,10 @@
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, web};
 use askama::Template;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
 
+use super::credentials::Credentials;
 use super::problem::{ApiError, ApiResult, Code};
 use crate::app::App;
 
@@ -20,7 +20,12 @@ use crate::app::App;
     paths(
         super::claims::file,
         super::claims::show,
+        super::evidence::list,
+        super::evidence::add,
+        super::evidence::download,
         super::audit::proof,
+        super::session::show,
+        super::session::sign_out,
         super::operations::livez,
         super::operations::readyz,
         super::operations::metrics,
@@ -28,23 +33,12 @@ use crate::app::App;
     tags(
         (name = "claims", description = "Damage reports"),
         (name = "audit", description = "What shows that the log is what it was"),
+        (name = "staff", description = "Members of staff, their sessions and keys"),
         (name = "operations", description = "For the machine that runs Redress"),
     ),
     modifiers(&Credentials),
 )]
 struct Document;
-
-struct Credentials;
-
-impl Modify for Credentials {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let scheme = HttpBuilder::new()
-            .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The token from the answer to the report"))
-            .build();
-        document.components.get_or_insert_default().add_security_scheme("claimant", SecurityScheme::Http(scheme));
-    }
-}
 
 /// The OpenAPI document as YAML; the file `openapi.yaml` is this, byte for byte.
 pub fn openapi_yaml() -> Result<String, String> {

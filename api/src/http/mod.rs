@@ -1,12 +1,19 @@
 //! The server: every route on one screen, what stands before them, and how it starts and stops.
 
 pub mod audit;
+pub mod claimant;
 pub mod claims;
+mod credentials;
 pub mod docs;
+pub mod evidence;
+pub mod identity;
 pub mod mailbox;
 pub mod metrics;
 pub mod operations;
 pub mod problem;
+pub mod session;
+pub mod table;
+pub mod upload;
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -19,6 +26,7 @@ use tracing_actix_web::TracingLogger;
 
 use self::metrics::Metrics;
 use self::problem::{ApiError, Code};
+use self::upload::Uploads;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 
@@ -48,7 +56,10 @@ fn routes(config: &mut web::ServiceConfig) {
             web::scope("/v1")
                 .service(resource("/claims").post(claims::file))
                 .service(resource("/claims/{id}").get(claims::show))
-                .service(resource("/audit/proof/{claim}").get(audit::proof)),
+                .service(resource("/claims/{id}/evidence").get(evidence::list).post(evidence::add))
+                .service(resource("/claims/{id}/evidence/{evidence}").get(evidence::download))
+                .service(resource("/audit/proof/{claim}").get(audit::proof))
+                .service(resource("/session").get(session::show).delete(session::sign_out)),
         )
         .default_service(web::to(not_found));
 }
@@ -84,11 +95,13 @@ pub fn bind(address: &str, search: bool) -> AppResult<TcpListener> {
 /// Starts the server on a bound address. It finishes what it accepted when it is stopped.
 pub fn start(app: App, listener: TcpListener, handle_signals: bool) -> AppResult<Server> {
     let metrics = web::Data::new(Metrics::default());
+    let uploads = web::Data::new(Uploads::default());
     let app = web::Data::new(app);
     let server = HttpServer::new(move || {
         Actix::new()
             .app_data(app.clone())
             .app_data(metrics.clone())
+            .app_data(uploads.clone())
             .app_data(web::PayloadConfig::new(MAX_BODY))
             .wrap(from_fn(metrics::record))
             .wrap(

@@ -8,8 +8,8 @@ use rust_decimal::Decimal;
 
 use super::staff;
 use crate::app::{Actor, App};
-use crate::cli::Role;
 use crate::error::{AppError, AppResult};
+use crate::rights::Right;
 
 /// What a budget command speaks of.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ pub struct BudgetOrder {
 impl BudgetOrder {
     /// Reads the flags of the command line; the error names the flag.
     pub fn parse(incident: &str, service: &str, asset: &str, amount: &str) -> AppResult<Self> {
-        let invalid = |flag: &str, error: String| AppError::Invalid(format!("--{flag}: {error}"));
+        let invalid = |flag: &str, error: String| AppError::Usage(format!("--{flag}: {error}"));
         Ok(Self {
             incident: IncidentId::parse(incident).map_err(|e| invalid("incident", e.to_string()))?,
             service: ServiceId::parse(service).map_err(|e| invalid("service", e.to_string()))?,
@@ -60,6 +60,13 @@ impl Act {
         }
     }
 
+    fn right(self) -> Right {
+        match self {
+            Self::Authorise => Right::AuthoriseBudgets,
+            Self::Approve | Self::Reject => Right::ApproveBudgets,
+        }
+    }
+
     fn action(self) -> &'static str {
         match self {
             Self::Authorise => "budget.authorise",
@@ -72,7 +79,7 @@ impl Act {
 /// Asks for an amount, or decides what was asked for. Returns the number of the request.
 pub fn order(app: &App, order: &BudgetOrder, by: &str, actor: &Actor, act: Act) -> AppResult<i64> {
     app.store.transaction(|connection| {
-        staff::require(connection, by, &[Role::Finance, Role::Administrator])?;
+        staff::require(connection, by, act.right(), Some(&order.service))?;
         let found = incidents::find(connection, &order.incident)?;
         let service_key = found.service_key(&order.service)?;
         // A policy may have given the asset a scale of its own; then that one counts.
@@ -81,12 +88,12 @@ pub fn order(app: &App, order: &BudgetOrder, by: &str, actor: &Actor, act: Act) 
             Some(asset) => u8::try_from(asset.scale).map_err(StoreError::corrupt)?,
             None => order.asset.default_scale(),
         };
-        let asset = Asset::with_scale(order.asset.clone(), scale).map_err(|e| AppError::Invalid(e.to_string()))?;
+        let asset = Asset::with_scale(order.asset.clone(), scale).map_err(|e| AppError::Usage(e.to_string()))?;
         let amount = Amount::from_decimal(order.amount, scale)
-            .map_err(|error| AppError::Invalid(format!("--amount: {error}")))?
+            .map_err(|error| AppError::Usage(format!("--amount: {error}")))?
             .minor();
         if amount <= 0 {
-            return Err(AppError::Invalid("--amount must be more than 0".into()));
+            return Err(AppError::Usage("--amount must be more than 0".into()));
         }
         let asset_key = ledger::ensure_asset(connection, &asset)?;
         let budget = ledger::ensure_budget(

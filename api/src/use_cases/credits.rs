@@ -20,15 +20,13 @@ use self::batch::{Batch, Key};
 pub use self::view::{CreditView, list};
 use super::staff;
 use crate::app::{Actor, App};
-use crate::cli::Role;
 use crate::error::{AppError, AppResult};
+use crate::rights::Right;
 
 /// The most credits that one call moves.
 pub const MAX_BATCH: usize = 5_000;
 /// How often a batch is decided anew when others move the same credits.
 const MAX_TRIES: u32 = 5;
-/// Who may take something from a customer.
-const CORRECTORS: &[Role] = &[Role::Finance, Role::Administrator];
 
 /// Says that an amount of a credit left what is owed: a service's acknowledgement, or the end of its term.
 #[derive(Debug, Clone)]
@@ -120,7 +118,7 @@ pub struct Corrected {
 pub fn leave(app: &App, flow: Flow, items: &[Leaving], actor: &Actor) -> AppResult<Left> {
     check_size(items.len())?;
     if flow != Flow::Deliver {
-        app.store.with(|connection| staff::require(connection, &actor.name, CORRECTORS))?;
+        app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
     }
     decide(app, |connection| {
         let today = Utc::now().date_naive();
@@ -186,7 +184,7 @@ fn correct(
     ) -> Result<redress_domain::credit::Movement, Refusal>,
 ) -> AppResult<Vec<Corrected>> {
     check_size(items.len())?;
-    app.store.with(|connection| staff::require(connection, &actor.name, CORRECTORS))?;
+    app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
     decide(app, |connection| {
         let today = Utc::now().date_naive();
         let on = ground.on.unwrap_or(today);

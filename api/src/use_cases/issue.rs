@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::policy_cache::ActivePolicy;
+use crate::rights::Right;
 
 /// How many holdings and claims a chunk has, about: small enough to be lost without regret, large enough for COPY.
 const CHUNK_SIZE: i64 = 5_000;
@@ -323,8 +324,7 @@ pub fn plan(app: &App, order: &Order, watcher: &dyn Watcher) -> AppResult<Report
 /// Issues what is owed. An open run of the same scope is gone on with; when nothing is owed, 0 are issued.
 pub fn run(app: &App, order: &Order, actor: &Actor, watcher: &dyn Watcher) -> AppResult<Report> {
     if let Some(name) = (actor.name != "system").then_some(&actor.name) {
-        use crate::cli::Role;
-        app.store.with(|connection| super::staff::require(connection, name, &[Role::Finance, Role::Administrator]))?;
+        app.store.with(|connection| super::staff::require(connection, name, Right::RunIssue, None))?;
     }
     super::policies::assess_overlooked(app, actor)?;
     let context = Context::load(app, order, actor)?;

@@ -94,7 +94,7 @@ pub fn balance(app: &App, group: &str, at: Option<DateTime<Utc>>) -> AppResult<B
 pub fn settled_instant(at: Option<DateTime<Utc>>, settled: DateTime<Utc>) -> AppResult<DateTime<Utc>> {
     match at {
         Some(at) if at > settled => {
-            Err(AppError::Invalid("--at lies in the future: its answer could still change".into()))
+            Err(AppError::Usage("--at lies in the future: its answer could still change".into()))
         }
         at => Ok(at.unwrap_or(settled)),
     }

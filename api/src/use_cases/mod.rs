@@ -12,5 +12,6 @@ pub mod notices;
 pub mod policies;
 pub mod reports;
 pub mod rosters;
+pub mod sessions;
 pub mod simulate;
 pub mod staff;

@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::claims::reassess;
 use super::staff;
 use crate::app::{Actor, App};
-use crate::cli::Role;
 use crate::error::{AppError, AppResult};
+use crate::rights::Right;
 
 /// How many waiting claims are assessed in one transaction.
 const BATCH: i64 = 200;
@@ -56,8 +56,8 @@ fn place(connection: &mut Connection, policy: &Policy, file: &Path) -> AppResult
 pub fn publish(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
     let policy = compile(file)?;
     app.store.transaction(|connection| {
-        staff::require(connection, &actor.name, &[Role::PolicyAuthor, Role::Administrator])?;
         let (found, service) = place(connection, &policy, file)?;
+        staff::require(connection, &actor.name, Right::PublishPolicies, Some(&service))?;
         let entry = actor.entry(
             "policy.publish",
             format!("policy {}", policy.id()),
@@ -98,8 +98,8 @@ fn version_in_force(connection: &mut Connection, incident_key: i32, name: &Polic
 pub fn approve(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
     let policy = compile(file)?;
     let (found, service) = app.store.transaction(|connection| -> AppResult<_> {
-        staff::require(connection, &actor.name, &[Role::PolicyApprover, Role::Administrator])?;
         let (found, service) = place(connection, &policy, file)?;
+        staff::require(connection, &actor.name, Right::ApprovePolicies, Some(&service))?;
         let entry = actor.entry(
             "policy.approve",
             format!("policy {}", policy.id()),
@@ -123,7 +123,7 @@ pub fn approve(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
 /// Takes the version in force out of force: nobody is assessed by it any more; what it granted stands.
 pub fn retire(app: &App, incident: &IncidentId, name: &PolicyId, actor: &Actor) -> AppResult<Done> {
     app.store.transaction(|connection| {
-        staff::require(connection, &actor.name, &[Role::PolicyApprover, Role::Administrator])?;
+        staff::require(connection, &actor.name, Right::ApprovePolicies, None)?;
         let found = incidents::find(connection, incident)?;
         let at = chrono::Utc::now();
         let version = policies::retire(connection, found.key, name.as_str(), at)?;

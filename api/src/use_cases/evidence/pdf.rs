@@ -21,9 +21,8 @@ const MAX_NAME: usize = 3 * 16;
 const MAX_DICTIONARY: usize = 4096;
 
 /// What acts, or carries what acts. Short names such as `JS` only mean something beside one of these.
-const ACTIVE: &[&str] = &[
-    "JavaScript", "Launch", "EmbeddedFile", "EmbeddedFiles", "XFA", "RichMedia", "SubmitForm", "ImportData", "GoToE",
-];
+const ACTIVE: &[&str] =
+    &["JavaScript", "Launch", "EmbeddedFile", "EmbeddedFiles", "XFA", "RichMedia", "SubmitForm", "ImportData", "GoToE"];
 /// What happens at opening: a page to begin with, mostly; anything else would need one of [`ACTIVE`].
 const AT_OPENING: &str = "OpenAction";
 

@@ -75,9 +75,10 @@ fn unreadable(error: ImageError) -> Refusal {
 fn jpeg_has_end(content: &[u8]) -> bool {
     let mut at = 2;
     // Segments with a length, until the first scan; behind it 0xFF is always followed by 0 or a marker.
-    while let (Some(&[0xff, marker]), Some(&[high, low])) =
-        (content.get(at..).and_then(|rest| rest.first_chunk::<2>()), content.get(at + 2..).and_then(|rest| rest.first_chunk::<2>()))
-    {
+    while let (Some(&[0xff, marker]), Some(&[high, low])) = (
+        content.get(at..).and_then(|rest| rest.first_chunk::<2>()),
+        content.get(at + 2..).and_then(|rest| rest.first_chunk::<2>()),
+    ) {
         if marker == 0xda {
             return content[at..].windows(2).any(|pair| pair == [0xff, 0xd9]);
         }

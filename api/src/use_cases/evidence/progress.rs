@@ -93,9 +93,7 @@ fn record(
         version += 1;
         claims::touch(connection, customer, id, at)?;
     }
-    let told = |state: ClaimState, version: i32, trace| {
-        serde_json::json!({ "state": state.as_str(), "version": version, "trace": trace })
-    };
+    let told = |state: ClaimState, version: i32, trace| serde_json::json!({ "state": state.as_str(), "version": version, "trace": trace });
     let detail = serde_json::json!({ "status": state.as_str(), "policy": assessed.assessment.policy,
                                      "version": assessed.assessment.version, "because": "evidence" });
     let entry = actor

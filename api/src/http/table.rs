@@ -1,0 +1,48 @@
+//! Every route and who may use it: what the OpenAPI document says of credentials, and what the tests walk.
+
+use crate::rights::Right;
+
+/// Who may use a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Who {
+    /// Anybody.
+    Public,
+    /// Whoever holds the credentials of the claim or customer.
+    Claimant,
+    /// The same, and members of staff with the right.
+    ClaimantOr(Right),
+    /// Any member of staff, about himself.
+    Member,
+    /// Members of staff with the right.
+    Staff(Right),
+}
+
+/// A route of the API.
+#[derive(Debug, Clone, Copy)]
+pub struct Route {
+    /// The method.
+    pub method: &'static str,
+    /// The path's template.
+    pub path: &'static str,
+    /// Who may use it.
+    pub who: Who,
+}
+
+const fn route(method: &'static str, path: &'static str, who: Who) -> Route {
+    Route { method, path, who }
+}
+
+/// The table. A route that is documented and not in it fails a test; so does one whose answers differ from it.
+pub const ROUTES: &[Route] = &[
+    route("GET", "/livez", Who::Public),
+    route("GET", "/readyz", Who::Public),
+    route("GET", "/metrics", Who::Public),
+    route("POST", "/v1/claims", Who::Public),
+    route("GET", "/v1/claims/{id}", Who::Claimant),
+    route("GET", "/v1/claims/{id}/evidence", Who::ClaimantOr(Right::ReadClaims)),
+    route("POST", "/v1/claims/{id}/evidence", Who::ClaimantOr(Right::WorkClaims)),
+    route("GET", "/v1/claims/{id}/evidence/{evidence}", Who::ClaimantOr(Right::ReadClaims)),
+    route("GET", "/v1/audit/proof/{claim}", Who::Claimant),
+    route("GET", "/v1/session", Who::Member),
+    route("DELETE", "/v1/session", Who::Member),
+];
