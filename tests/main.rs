@@ -7,6 +7,7 @@ mod claims;
 mod commands;
 mod demo;
 mod documents;
+mod evidence;
 mod faults;
 mod harness;
 mod issuing;

@@ -1,16 +1,24 @@
 //! Where claimants' files lie: a folder of the installation, or a bucket. What comes here is sealed already.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, RetryConfig};
 
 use crate::error::{AppError, AppResult};
+use crate::https::Connector;
 use crate::settings::Settings;
 
 /// The folder of files within the data folder.
 pub const FOLDER: &str = "evidence";
+
+/// How often a bucket is asked again before a file counts as not stored, and for how long.
+const MAX_RETRIES: usize = 3;
+const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The object store of one installation.
 pub struct Blobs {
@@ -21,9 +29,25 @@ impl Blobs {
     /// Opens the store of the settings.
     pub fn open(settings: &Settings) -> AppResult<Self> {
         match &settings.evidence_url {
-            Some(url) => Err(AppError::Invalid(format!("evidence_url: {url} is no place for files"))),
+            Some(url) => Self::bucket(url),
             None => Self::folder(settings),
         }
+    }
+
+    /// `s3://bucket/prefix`; region, endpoint and keys come from the usual `AWS_…` variables.
+    fn bucket(url: &str) -> AppResult<Self> {
+        let wrong = |why: &str| AppError::Usage(format!("REDRESS_EVIDENCE_URL: {why}; give s3://bucket/prefix"));
+        let place = url.strip_prefix("s3://").ok_or_else(|| wrong("it does not begin with s3://"))?;
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let retry = RetryConfig { max_retries: MAX_RETRIES, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
+        let store = AmazonS3Builder::from_env()
+            .with_bucket_name(bucket)
+            .with_retry(retry)
+            .with_http_connector(Connector)
+            .build()
+            .map_err(|error| wrong(&error.to_string()))?;
+        let prefix = Path::parse(prefix).map_err(|error| wrong(&error.to_string()))?;
+        Ok(Self { store: Arc::new(PrefixStore::new(store, prefix)) })
     }
 
     fn folder(settings: &Settings) -> AppResult<Self> {

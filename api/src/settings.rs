@@ -41,6 +41,21 @@ pub struct Settings {
     pub clamd: Option<String>,
     /// How long an upload may take.
     pub upload_timeout: Duration,
+    /// How the operator's sign-in says who a customer is; nobody's word is taken when none.
+    pub customer_tokens: Option<CustomerTokenSettings>,
+    /// Whether claims are taken for any customer from whoever sends them.
+    pub open_filing: bool,
+}
+
+/// How the operator's tokens of customers are checked.
+#[derive(Debug, Clone)]
+pub struct CustomerTokenSettings {
+    /// The set of keys (JWKS): a file or a URL.
+    pub keys: String,
+    /// Whom tokens must be meant for.
+    pub audience: String,
+    /// Who must have issued them, if it is said.
+    pub issuer: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -55,12 +70,17 @@ struct SettingsFile {
     evidence_url: Option<String>,
     clamd: Option<String>,
     upload_seconds: Option<u64>,
+    customer_keys: Option<String>,
+    customer_audience: Option<String>,
+    customer_issuer: Option<String>,
+    open_filing: Option<bool>,
 }
 
 impl Settings {
     /// Puts the settings together; `listen` is the command's own flag.
     pub fn load(global: &Global, listen: Option<String>) -> AppResult<Self> {
         let file = read_file(&global.data_dir.join(FILE_NAME))?;
+        let customer_tokens = customer_tokens(&file)?;
         let database_url = match (&global.database_url, &global.database_url_file) {
             (Some(url), _) => Some(url.clone()),
             (None, Some(path)) => Some(read_secret(path)?),
@@ -78,7 +98,11 @@ impl Settings {
             Some(url) => Some(url),
             None => file.smtp_url,
         };
+        let open_filing =
+            variable("REDRESS_OPEN_FILING")?.map(|text| truth("REDRESS_OPEN_FILING", &text)).transpose()?;
         Ok(Self {
+            open_filing: open_filing.or(file.open_filing).unwrap_or(customer_tokens.is_none()),
+            customer_tokens,
             data_dir: global.data_dir.clone(),
             database_url,
             format: global.format,
@@ -96,6 +120,23 @@ impl Settings {
             ),
         })
     }
+}
+
+fn customer_tokens(file: &SettingsFile) -> AppResult<Option<CustomerTokenSettings>> {
+    let Some(keys) = variable("REDRESS_CUSTOMER_KEYS")?.or(file.customer_keys.clone()) else { return Ok(None) };
+    if keys.starts_with("http://") {
+        return Err(AppError::Usage("REDRESS_CUSTOMER_KEYS: keys are fetched over https:// only".into()));
+    }
+    let audience = variable("REDRESS_CUSTOMER_AUDIENCE")?.or(file.customer_audience.clone());
+    let audience = audience.ok_or_else(|| {
+        AppError::Usage("REDRESS_CUSTOMER_KEYS needs REDRESS_CUSTOMER_AUDIENCE: whom the tokens are meant for".into())
+    })?;
+    let issuer = variable("REDRESS_CUSTOMER_ISSUER")?.or(file.customer_issuer.clone());
+    Ok(Some(CustomerTokenSettings { keys, audience, issuer }))
+}
+
+fn truth(name: &str, text: &str) -> AppResult<bool> {
+    text.parse().map_err(|_| AppError::Usage(format!("{name} must be true or false, not {text:?}")))
 }
 
 fn read_file(path: &Path) -> AppResult<SettingsFile> {

@@ -108,7 +108,9 @@ fn assess_claims(app: &App, stopped: &Receiver<()>) {
 
 /// Sweeps files whose upload was never acknowledged.
 fn sweep_evidence(app: &App, stopped: &Receiver<()>) {
-    while stopped.recv_timeout(PAUSE_OF_SWEEPER) == Err(RecvTimeoutError::Timeout) {
+    let mut pause = PAUSE;
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        pause = PAUSE_OF_SWEEPER;
         match evidence::sweep(app) {
             Ok(0) => {}
             Ok(files) => tracing::info!(files, "swept files whose upload was never acknowledged"),

@@ -19,8 +19,6 @@ use crate::use_cases::evidence::MAX_FILE;
 
 /// What the parts besides the file, and all headers, may take.
 const MAX_OVERHEAD: usize = 64 * 1024;
-/// The most parts: the file, what it is, and a few that are left out of account by mistake.
-const MAX_PARTS: usize = 8;
 /// The longest text of a field.
 const MAX_FIELD: usize = 64;
 /// How much of a body that is refused is still read, so that its sender hears why.
@@ -99,12 +97,8 @@ impl Uploads {
         mut parts: Multipart,
     ) -> ApiResult<(Vec<u8>, Option<String>, Vec<OwnedSemaphorePermit>)> {
         let (mut file, mut document, mut room) = (None, None, Vec::new());
-        let mut count = 0;
         while let Some(part) = parts.try_next().await.map_err(malformed)? {
-            count += 1;
-            if count > MAX_PARTS {
-                return Err(malformed_because("the body has too many parts; send one file at a time"));
-            }
+            // Each part once and no other: so there are never more than two.
             match part.name() {
                 Some("file") if file.is_some() => {
                     return Err(malformed_because("the body has two files; send one at a time"));
