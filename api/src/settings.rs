@@ -13,6 +13,8 @@ pub const FILE_NAME: &str = "redress.toml";
 /// Where the server listens unless told otherwise.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_POOL_SIZE: u32 = 16;
+/// How long the mail server may take for one step.
+const DEFAULT_SMTP_SECONDS: u64 = 30;
 /// How long an upload may take: ten megabytes over a slow telephone.
 const DEFAULT_UPLOAD_SECONDS: u64 = 120;
 
@@ -33,6 +35,8 @@ pub struct Settings {
     pub pool_size: u32,
     /// Where mail goes; into a folder of `.eml` files when none.
     pub smtp_url: Option<String>,
+    /// How long the mail server may take for one step.
+    pub smtp_timeout: Duration,
     /// Who mail is from.
     pub mail_from: String,
     /// Where claimants' files go: a folder in the data folder when none.
@@ -66,6 +70,7 @@ struct SettingsFile {
     listen: Option<String>,
     pool_size: Option<u32>,
     smtp_url: Option<String>,
+    smtp_seconds: Option<u64>,
     mail_from: Option<String>,
     evidence_url: Option<String>,
     clamd: Option<String>,
@@ -110,6 +115,9 @@ impl Settings {
             listen: listen.or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
             pool_size,
             smtp_url,
+            smtp_timeout: Duration::from_secs(
+                number("REDRESS_SMTP_SECONDS")?.or(file.smtp_seconds).unwrap_or(DEFAULT_SMTP_SECONDS),
+            ),
             mail_from: variable("REDRESS_MAIL_FROM")?
                 .or(file.mail_from)
                 .unwrap_or_else(|| "Redress <redress@localhost>".to_owned()),

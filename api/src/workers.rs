@@ -9,7 +9,7 @@ use redress_store::log::seal::Reach;
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
-use crate::use_cases::{audit, evidence, notices, policies};
+use crate::use_cases::{audit, claimants, evidence, notices, policies};
 
 /// How often the outbox is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -86,7 +86,8 @@ fn send_notices(app: &App, mailer: &Mailer, stopped: &Receiver<()>) {
     let mut pause = PAUSE;
     let stop = || stopped.try_recv() == Err(TryRecvError::Disconnected);
     while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-        pause = match notices::send_due(app, mailer, &stop) {
+        let sent = claimants::send_codes(app, mailer).and_then(|_| notices::send_due(app, mailer, &stop));
+        pause = match sent {
             Ok(_) => PAUSE,
             Err(error) => {
                 tracing::error!(%error, "notices stand still");

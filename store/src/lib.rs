@@ -17,6 +17,7 @@ pub mod idempotency;
 pub mod incidents;
 pub mod ledger;
 pub mod log;
+pub mod mailed_codes;
 pub mod migrations;
 pub mod notices;
 pub mod policies;

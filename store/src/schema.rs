@@ -223,6 +223,7 @@ diesel::table! {
         customer_id -> Text,
         claim_id -> Uuid,
         sealed -> Bytea,
+        address -> Nullable<Text>,
     }
 }
 
@@ -264,6 +265,22 @@ diesel::table! {
         last_error -> Nullable<Text>,
         occasion -> Int4,
         bounced_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    mailed_code (address) {
+        address -> Text,
+        sealed -> Bytea,
+        state -> Text,
+        code_hash -> Nullable<Text>,
+        tries -> Int4,
+        sends -> Int4,
+        asked -> Int4,
+        hour_from -> Timestamptz,
+        asked_at -> Timestamptz,
+        next_at -> Timestamptz,
+        expires_at -> Timestamptz,
     }
 }
 
@@ -467,6 +484,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     assessment,
     idempotency,
     notice,
+    mailed_code,
     evidence,
     run,
     run_chunk,

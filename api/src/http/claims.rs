@@ -1,12 +1,11 @@
 //! `/v1/claims`: damage reports come in, and their claimants see where they stand.
 
-use actix_web::http::header::{AUTHORIZATION, ETAG, HeaderName, HeaderValue, LOCATION};
+use actix_web::http::header::{ETAG, HeaderName, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
-use redress_domain::id::ClaimId;
 use serde::de::DeserializeOwned;
-use uuid::Uuid;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
+use super::claimant::{may_file, of_claimant};
 use super::metrics::Metrics;
 use super::problem::{ApiError, ApiResult, Code, FieldError, Problem};
 use crate::app::{Actor, App};
@@ -48,6 +47,7 @@ pub async fn file(
     let key = idempotency_key(&request)?;
     let body = json_body(&request, payload).await?;
     let new: NewClaim = parse(&body)?;
+    may_file(&app, &request, &new.customer).await?;
     let filed = web::block(move || {
         let actor = Actor { name: format!("customer:{}", new.customer), origin: "http".into() };
         claims::file(&app, &new, &key, &body, &actor)
@@ -83,18 +83,9 @@ pub async fn file(
     )
 )]
 pub async fn show(app: web::Data<App>, request: HttpRequest, path: web::Path<String>) -> ApiResult<HttpResponse> {
-    let id = claim_of_token(&app, &request, &path)?;
-    let found = web::block(move || app.store.with(|connection| redress_store::claims::find(connection, id))).await??;
-    let view = found.ok_or_else(|| ApiError::new(Code::NotFound))?;
+    let view = of_claimant(&app, &request, &path).await?.view;
     let answer = claims::answer(&view)?;
     Ok(HttpResponse::Ok().insert_header((ETAG, format!("\"{}\"", view.claim.version))).json(answer))
-}
-
-/// The claim that a path names, for whoever holds its token: to others it does not exist.
-pub(super) fn claim_of_token(app: &App, request: &HttpRequest, path: &str) -> ApiResult<Uuid> {
-    let token = bearer(request)?;
-    let id = Uuid::parse_str(path).map_err(|_| ApiError::with_detail(Code::InvalidPath, "the id is not a UUID"))?;
-    if app.secrets.is_claimant_token(ClaimId(id), &token) { Ok(id) } else { Err(ApiError::new(Code::NotFound)) }
 }
 
 fn idempotency_key(request: &HttpRequest) -> ApiResult<String> {
@@ -113,18 +104,6 @@ fn idempotency_key(request: &HttpRequest) -> ApiResult<String> {
     if well_formed { Ok(text.to_owned()) } else { Err(missing()) }
 }
 
-fn bearer(request: &HttpRequest) -> ApiResult<String> {
-    let unauthorised = || ApiError::with_detail(Code::Unauthorised, "send Authorization: Bearer <token>");
-    let value: &HeaderValue = request.headers().get(AUTHORIZATION).ok_or_else(unauthorised)?;
-    let text = value.to_str().map_err(|_| unauthorised())?;
-    let (scheme, token) = text.split_once(' ').ok_or_else(unauthorised)?;
-    if scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() {
-        Ok(token.trim().to_owned())
-    } else {
-        Err(unauthorised())
-    }
-}
-
 /// The whole body of a request that declares JSON.
 async fn json_body(request: &HttpRequest, payload: web::Payload) -> ApiResult<web::Bytes> {
     use actix_web::HttpMessage;
@@ -138,6 +117,11 @@ async fn json_body(request: &HttpRequest, payload: web::Payload) -> ApiResult<we
             Err(ApiError::with_detail(Code::BodyTooLarge, format!("at most {} bytes are taken", super::MAX_BODY)))
         }
     }
+}
+
+/// The document that a request brings.
+pub(super) async fn json<T: DeserializeOwned + Validate>(request: &HttpRequest, payload: web::Payload) -> ApiResult<T> {
+    parse(&json_body(request, payload).await?)
 }
 
 /// Reads a request: its shape by serde, its rules by validator; every wrong field is named by its pointer.

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod claimant;
+pub mod claimants;
 pub mod claims;
 mod credentials;
 pub mod docs;
@@ -9,6 +10,7 @@ pub mod evidence;
 pub mod identity;
 pub mod mailbox;
 pub mod metrics;
+pub mod notices;
 pub mod operations;
 pub mod problem;
 pub mod session;
@@ -58,6 +60,14 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/claims/{id}").get(claims::show))
                 .service(resource("/claims/{id}/evidence").get(evidence::list).post(evidence::add))
                 .service(resource("/claims/{id}/evidence/{evidence}").get(evidence::download))
+                .service(resource("/claimants/codes").post(claimants::ask_code))
+                .service(resource("/claimants/sessions").post(claimants::open_session))
+                .service(resource("/claimants/claims").get(claimants::own_claims))
+                .service(resource("/claims/{id}/preferences").put(notices::preferences))
+                .service(resource("/notices").get(notices::list))
+                .service(resource("/notices/requeue").post(notices::requeue))
+                .service(resource("/notices/bounces").post(notices::bounces))
+                .service(resource("/coverage").get(claimants::coverage))
                 .service(resource("/audit/proof/{claim}").get(audit::proof))
                 .service(resource("/session").get(session::show).delete(session::sign_out)),
         )

@@ -100,6 +100,8 @@ codes! {
     ReversedAlready = ("transfer_reversed_already", CONFLICT, "It was reversed before; nothing was moved");
     /// The ledger's rules refuse the movement; nothing was moved.
     MovementRefused = ("movement_refused", CONFLICT, "The ledger refuses this; nothing was moved");
+    /// The code by mail is wrong, over, used up, or was never sent.
+    CodeRefused = ("code_refused", UNPROCESSABLE_ENTITY, "The code is wrong or over; ask for another");
     /// The file is of a kind that is not taken.
     EvidenceTypeRefused = ("evidence_type_refused", UNSUPPORTED_MEDIA_TYPE, "Files of this kind are not taken");
     /// The file is damaged, cut off or locked.

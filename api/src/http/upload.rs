@@ -1,6 +1,7 @@
 //! One file in a multipart body, streamed: bounded in bytes, parts and time, alone and together with all others.
 
 use std::cell::RefCell;
+use std::io::ErrorKind;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -176,7 +177,8 @@ fn malformed(error: MultipartError) -> ApiError {
         }
         MultipartError::BoundaryMissing => malformed_because("the body has no part behind the boundary it declares"),
         MultipartError::Incomplete => malformed_because("the body ends in the middle of a part"),
-        MultipartError::Payload(PayloadError::Overflow) => too_large(),
+        MultipartError::Payload(PayloadError::Io(error)) if error.kind() == ErrorKind::FileTooLarge => too_large(),
+        MultipartError::Payload(PayloadError::Overflow) => malformed_because("the head of a part is too long"),
         MultipartError::Payload(PayloadError::Incomplete(_)) => malformed_because("the body is shorter than it says"),
         // The library's other words name its own parts and nothing of the sender's.
         other => malformed_because(&other.to_string()),
@@ -197,7 +199,7 @@ impl Stream for Body {
         if let Poll::Ready(Some(Ok(chunk))) = &polled {
             match self.left.checked_sub(chunk.len()) {
                 Some(left) => self.left = left,
-                None => return Poll::Ready(Some(Err(PayloadError::Overflow))),
+                None => return Poll::Ready(Some(Err(PayloadError::Io(ErrorKind::FileTooLarge.into())))),
             }
         }
         polled

@@ -2,7 +2,9 @@
 
 pub mod audit;
 pub mod budgets;
+pub mod claimants;
 pub mod claims;
+pub mod coverage;
 pub mod credits;
 pub mod evidence;
 pub mod incidents;
