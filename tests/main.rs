@@ -17,6 +17,8 @@ mod mail;
 mod rights;
 mod rosters;
 mod routes;
+mod runs;
 mod secrets;
 mod server;
 mod stacking;
+mod staff;

@@ -1,10 +1,13 @@
 //! The command line: every flag has a `REDRESS_…` variable, and a flag wins over a variable over the file.
 
+mod run;
+
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::run::{LimitArgs, RunCommand, SteerArgs};
 use crate::rights::Role;
 
 /// Decides what an operator owes after an outage, and pays it exactly once.
@@ -86,6 +89,9 @@ pub enum Command {
     Budget(BudgetCommand),
     /// Issue the credits that are owed: the batch job, resumable, exactly once
     Issue(IssueArgs),
+    /// Runs of the batch job: what waits for approval, how far one is, pause, resume, cancel, limits
+    #[command(subcommand)]
+    Run(RunCommand),
     /// Send the notices that wait, once; or see to those that could not be sent
     Notify(NotifyArgs),
     /// Credits: what was issued, and what became of it
@@ -432,6 +438,14 @@ pub enum StaffCommand {
         /// The largest amount of money they decide alone (default: what the role may)
         #[arg(long, value_name = "N")]
         decides_up_to: Option<u32>,
+    },
+    /// Set a password, read from the terminal or stdin, and print a new second factor; sessions end
+    Passwd {
+        /// The name
+        name: String,
+        /// Keep the second factor that the member has
+        #[arg(long)]
+        keep_factor: bool,
     },
     /// List them
     List,

@@ -136,6 +136,8 @@ rights! {
     RunIssue = ("run_issue", No, [Finance]);
     /// Approve a run that another started.
     ApproveRuns = ("approve_runs", Fresh, [Finance]);
+    /// Set how much a run may issue without a second person.
+    LimitRuns = ("limit_runs", Fresh, []);
     /// See the ledger and the credits.
     ReadLedger = ("read_ledger", No, [Finance, Auditor]);
     /// Reverse and write off credits.

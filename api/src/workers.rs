@@ -1,5 +1,7 @@
 //! Threads that work beside the server until it stops.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,7 +11,8 @@ use redress_store::log::seal::Reach;
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
-use crate::use_cases::{audit, claimants, evidence, notices, policies};
+use crate::use_cases::issue::Watcher;
+use crate::use_cases::{audit, claimants, evidence, notices, policies, runs};
 
 /// How often the outbox is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -26,6 +29,7 @@ const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub struct Workers {
     stop: Vec<Sender<()>>,
+    leaving: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -41,6 +45,8 @@ impl Workers {
         workers.add("evidence", move |stopped| sweep_evidence(&sweeper, stopped))?;
         let reader = app.clone();
         workers.add("claims", move |stopped| assess_claims(&reader, stopped))?;
+        let (issuer, leaving) = (app.clone(), UntilLeaving(Arc::clone(&workers.leaving)));
+        workers.add("runs", move |stopped| execute_runs(&issuer, &leaving, stopped))?;
         if app.database().embedded().is_some() {
             let keeper = app.clone();
             workers.add("database", move |stopped| keep_database(&keeper, stopped))?;
@@ -73,6 +79,7 @@ impl Workers {
 
     /// Lets each worker finish what it is at.
     pub fn stop(self) {
+        self.leaving.store(true, Ordering::Relaxed);
         drop(self.stop);
         for thread in self.threads {
             if thread.join().is_err() {
@@ -117,6 +124,31 @@ fn sweep_evidence(app: &App, stopped: &Receiver<()>) {
             Ok(files) => tracing::info!(files, "swept files whose upload was never acknowledged"),
             Err(error) => tracing::error!(%error, "files that nobody acknowledged are not swept"),
         }
+    }
+}
+
+/// Lets a run go on until the server is told to stop.
+struct UntilLeaving(Arc<AtomicBool>);
+
+impl Watcher for UntilLeaving {
+    fn begin(&self, _chunks: u64, _done: u64) {}
+    fn advance(&self, _credits: u64) {}
+    fn is_leaving(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Executes the runs that were handed over to the servers.
+fn execute_runs(app: &App, leaving: &UntilLeaving, stopped: &Receiver<()>) {
+    let mut pause = PAUSE;
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        pause = match runs::execute_served(app, leaving) {
+            Ok(_) => PAUSE,
+            Err(error) => {
+                tracing::error!(%error, "runs stand still");
+                PAUSE_AFTER_ERROR
+            }
+        };
     }
 }
 

@@ -15,6 +15,7 @@ pub mod merkle;
 pub mod notice;
 pub mod policy;
 pub mod roster;
+pub mod run;
 pub mod source;
 pub mod window;
 

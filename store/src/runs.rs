@@ -4,8 +4,10 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 
+use redress_domain::run::RunState;
+
 use crate::connection::{Connection, ROWS_PER_STATEMENT};
-use crate::error::StoreResult;
+use crate::error::{StoreError, StoreResult};
 use crate::schema::{incident, run, run_chunk, run_exception};
 
 /// A run as a row.
@@ -16,7 +18,7 @@ pub struct RunRow {
     pub id: i64,
     /// The incident's key.
     pub incident_id: i32,
-    /// `running`, `stopped` or `done`.
+    /// Its state's name.
     pub state: String,
     /// Which policies it is for; null means all.
     pub scope: serde_json::Value,
@@ -26,8 +28,46 @@ pub struct RunRow {
     pub started_at: DateTime<Utc>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// Why it stopped.
+    /// Why it stands where it does.
     pub note: Option<String>,
+    /// What was planned, where a limit asked for a plan.
+    pub plan: Option<serde_json::Value>,
+    /// The hash of it, which an approval names.
+    pub plan_hash: Option<String>,
+    /// Whether it is above a limit.
+    pub needs_approval: bool,
+    /// Who approved it.
+    pub approved_by: Option<String>,
+    /// When.
+    pub approved_at: Option<DateTime<Utc>>,
+    /// Whether servers execute it, rather than a command.
+    pub served: bool,
+}
+
+impl RunRow {
+    /// Where it stands.
+    pub fn state(&self) -> StoreResult<RunState> {
+        self.state.parse().map_err(StoreError::corrupt)
+    }
+}
+
+/// A run that is to be opened.
+#[derive(Debug, Clone)]
+pub struct NewRun<'a> {
+    /// The incident's key.
+    pub incident_key: i32,
+    /// Which policies it is for; null means all.
+    pub scope: &'a serde_json::Value,
+    /// Who starts it.
+    pub by: &'a str,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Its plan with the plan's hash, where a limit asked for one.
+    pub plan: Option<(&'a serde_json::Value, &'a str)>,
+    /// Whether it is above a limit and waits.
+    pub needs_approval: bool,
+    /// Whether servers execute it.
+    pub served: bool,
 }
 
 /// A chunk taken by this worker, locked until its transaction ends.
@@ -41,6 +81,9 @@ pub struct Chunk {
     pub till: Option<String>,
 }
 
+/// The states in which nothing more can happen to a run.
+pub(crate) const FINAL: [&str; 2] = ["done", "cancelled"];
+
 /// Opening a run takes this lock together with the incident's key, so that two starters do not collide.
 const RUN_LOCK: i32 = 0x72_756e;
 
@@ -51,7 +94,7 @@ pub fn find_open(connection: &mut Connection, incident_key: i32) -> StoreResult<
         .bind::<Integer, _>(incident_key)
         .execute(connection)?;
     Ok(run::table
-        .filter(run::incident_id.eq(incident_key).and(run::state.ne("done")))
+        .filter(run::incident_id.eq(incident_key).and(run::state.ne_all(FINAL)))
         .select(RunRow::as_select())
         .first(connection)
         .optional()?)
@@ -92,21 +135,19 @@ struct Range {
 }
 
 /// Opens a run over the ranges it is cut into.
-pub fn open(
-    connection: &mut Connection,
-    incident_key: i32,
-    scope: &serde_json::Value,
-    by: &str,
-    at: DateTime<Utc>,
-    chunks: &[Chunk],
-) -> StoreResult<RunRow> {
+pub fn open(connection: &mut Connection, new: &NewRun<'_>, chunks: &[Chunk]) -> StoreResult<RunRow> {
+    let state = if new.needs_approval { RunState::Planned } else { RunState::Running };
     let opened: RunRow = diesel::insert_into(run::table)
         .values((
-            run::incident_id.eq(incident_key),
-            run::state.eq("running"),
-            run::scope.eq(scope),
-            run::started_by.eq(by),
-            run::started_at.eq(at),
+            run::incident_id.eq(new.incident_key),
+            run::state.eq(state.as_str()),
+            run::scope.eq(new.scope),
+            run::started_by.eq(new.by),
+            run::started_at.eq(new.at),
+            run::plan.eq(new.plan.map(|(plan, _)| plan)),
+            run::plan_hash.eq(new.plan.map(|(_, hash)| hash)),
+            run::needs_approval.eq(new.needs_approval),
+            run::served.eq(new.served),
         ))
         .returning(RunRow::as_returning())
         .get_result(connection)?;
@@ -132,10 +173,13 @@ pub fn find(connection: &mut Connection, id: i64) -> StoreResult<Option<RunRow>>
     Ok(run::table.find(id).select(RunRow::as_select()).first(connection).optional()?)
 }
 
-/// Takes the next chunk that nobody works on and that is not done.
+/// Takes the next chunk that nobody works on and that is not done; none while the run is not running, so that whoever
+/// pauses it halts every worker of every machine at its next chunk.
 pub fn take_chunk(connection: &mut Connection, run_id: i64) -> StoreResult<Option<Chunk>> {
+    let running = run::table.find(run_id).filter(run::state.eq(RunState::Running.as_str()));
     Ok(run_chunk::table
         .filter(run_chunk::run_id.eq(run_id).and(run_chunk::done_at.is_null()))
+        .filter(diesel::dsl::exists(running))
         .order(run_chunk::seq)
         .select((run_chunk::seq, run_chunk::from_customer, run_chunk::till_customer))
         .for_update()
@@ -177,21 +221,6 @@ pub fn tallies(connection: &mut Connection, run_id: i64) -> StoreResult<(Vec<ser
     Ok((done.into_iter().flatten().collect(), all))
 }
 
-/// Sets a run's state; `done` is final.
-pub fn set_state(
-    connection: &mut Connection,
-    run_id: i64,
-    state: &str,
-    note: Option<&str>,
-    at: DateTime<Utc>,
-) -> StoreResult<bool> {
-    let ended_at = (state == "done").then_some(at);
-    let changed = diesel::update(run::table.find(run_id).filter(run::state.ne("done")))
-        .set((run::state.eq(state), run::note.eq(note), run::ended_at.eq(ended_at)))
-        .execute(connection)?;
-    Ok(changed == 1)
-}
-
 /// A subject that could not be issued.
 #[derive(Debug, Clone, Insertable, Queryable)]
 #[diesel(table_name = run_exception)]
@@ -220,7 +249,7 @@ pub fn set_aside(connection: &mut Connection, rows: &[ExceptionRow]) -> StoreRes
 pub fn open_runs(connection: &mut Connection) -> StoreResult<Vec<(String, String, DateTime<Utc>)>> {
     Ok(run::table
         .inner_join(incident::table.on(incident::id.eq(run::incident_id)))
-        .filter(run::state.ne("done"))
+        .filter(run::state.ne_all(FINAL))
         .select((incident::name, run::state, run::started_at))
         .load(connection)?)
 }

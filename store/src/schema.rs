@@ -90,6 +90,7 @@ diesel::table! {
         token_hash -> Bytea,
         previous_hash -> Nullable<Bytea>,
         previous_until -> Nullable<Timestamptz>,
+        days -> Int2,
         created_by -> Text,
         created_at -> Timestamptz,
         expires_at -> Timestamptz,
@@ -312,6 +313,30 @@ diesel::table! {
         started_at -> Timestamptz,
         ended_at -> Nullable<Timestamptz>,
         note -> Nullable<Text>,
+        plan -> Nullable<Jsonb>,
+        plan_hash -> Nullable<Text>,
+        needs_approval -> Bool,
+        approved_by -> Nullable<Text>,
+        approved_at -> Nullable<Timestamptz>,
+        served -> Bool,
+    }
+}
+
+diesel::table! {
+    run_limit (asset_id) {
+        asset_id -> Int4,
+        most -> Int8,
+        set_by -> Text,
+        set_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    run_allowance (run_id, asset_id) {
+        run_id -> Int8,
+        asset_id -> Int4,
+        most -> Int8,
+        issued -> Int8,
     }
 }
 
@@ -489,6 +514,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     run,
     run_chunk,
     run_exception,
+    run_limit,
+    run_allowance,
     posting,
     posting_total,
     transfer,

@@ -3,6 +3,7 @@
 mod files;
 mod flows;
 mod levels;
+mod runs;
 
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Text};
@@ -140,6 +141,7 @@ pub fn run(connection: &mut Connection, trust: &Trust) -> StoreResult<Vec<Check>
             .iter()
             .chain(flows::QUERIES)
             .chain(files::QUERIES)
+            .chain(runs::QUERIES)
             .map(|query| {
                 let counted: Counted = diesel::sql_query(query.reads).get_result(connection)?;
                 let faults: Vec<Fault> =

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use redress_domain::asset::grouped;
+use redress_domain::run::RunState;
 use redress_store::verify::{Check, MAX_FAULTS};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -99,6 +100,7 @@ pub fn issue(report: &Report, dry_run: bool) {
     }
     if dry_run {
         println!("{} credits would be issued; nothing was written.", grouped(&report.tally.credits.to_string()));
+        println!("Plan {}", report.plan.as_deref().unwrap_or_default());
     } else {
         let resumed = if report.resumed { ", going on where an earlier execution stopped" } else { "" };
         println!("{} credits issued{resumed}.", grouped(&report.issued.to_string()));
@@ -107,7 +109,8 @@ pub fn issue(report: &Report, dry_run: bool) {
         println!("{} subjects were set aside for a person.", grouped(&report.tally.exceptions.to_string()));
     }
     if let Some(reason) = &report.stopped {
-        println!("STOPPED: {reason}");
+        let verb = if report.state == Some(RunState::Planned) { "WAITS FOR APPROVAL" } else { "STOPPED" };
+        println!("{verb}: {reason}");
     }
 }
 

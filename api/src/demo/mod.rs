@@ -106,8 +106,7 @@ impl Demo {
             .steps
             .timed("report damage over HTTP", || reports::send(address, seed, args.customers, args.claims))?;
         let order = issue::Order { incident: incident.clone(), policies: Default::default(), workers: WORKERS };
-        let quiet = Quiet;
-        let plan = self.steps.timed("plan the batch job (dry run)", || issue::plan(app, &order, &quiet))?;
+        let plan = self.steps.timed("plan the batch job (dry run)", || issue::plan(app, &order, &issue::Nobody))?;
         self.steps.timed("authorise and approve budgets", || authorise(app, &incident, &plan))?;
         if !args.skip_issue {
             let progress = Progress::new();
@@ -128,14 +127,6 @@ impl Demo {
         self.outcome.tally = plan.tally;
         self.outcome.collect(app, &incident)
     }
-}
-
-/// Watches in silence.
-struct Quiet;
-
-impl issue::Watcher for Quiet {
-    fn begin(&self, _chunks: u64, _done: u64) {}
-    fn advance(&self, _credits: u64) {}
 }
 
 /// Finds the folder of policies: the flag, the working folder, or beside the program's own.

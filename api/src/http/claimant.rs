@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 
-use actix_web::http::header::AUTHORIZATION;
 use actix_web::{FromRequest, HttpRequest, dev, web};
 use chrono::Utc;
 use redress_domain::id::{ClaimId, CustomerId, ServiceId};
@@ -10,6 +9,7 @@ use redress_store::claims::{self, ClaimView};
 use redress_store::{Connection, StoreError};
 use uuid::Uuid;
 
+use super::headers::bearer;
 use super::identity::staff_of;
 use super::problem::{ApiError, ApiResult, Code};
 use crate::app::{Actor, App};
@@ -176,17 +176,5 @@ impl Wanted {
             Self::Id(id) => claims::find(connection, *id),
             Self::Reference(reference) => claims::find_by_reference(connection, reference),
         }
-    }
-}
-
-/// The token that a request brings.
-fn bearer(request: &HttpRequest) -> ApiResult<String> {
-    let unauthorised = || ApiError::with_detail(Code::Unauthorised, "send Authorization: Bearer <token>");
-    let value = request.headers().get(AUTHORIZATION).ok_or_else(unauthorised)?;
-    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(unauthorised)?;
-    if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() {
-        Ok(token.trim().to_owned())
-    } else {
-        Err(unauthorised())
     }
 }

@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use validator::Validate;
 
+use super::body::json;
 use super::claimant::{Claimant, customer_of};
-use super::claims::json;
 use super::problem::{ApiError, ApiResult, Code, FieldError, Problem};
 use crate::app::App;
 use crate::use_cases::claimants::{self, ClaimSummary, ClaimantSession, CodeAnswer, CodeRequest};

@@ -1,12 +1,16 @@
 //! The server: every route on one screen, what stands before them, and how it starts and stops.
 
+pub mod api_keys;
 pub mod audit;
+pub mod body;
 pub mod claimant;
 pub mod claimants;
 pub mod claims;
+mod cookies;
 mod credentials;
 pub mod docs;
 pub mod evidence;
+pub mod headers;
 pub mod identity;
 pub mod mailbox;
 pub mod metrics;
@@ -14,6 +18,7 @@ pub mod notices;
 pub mod operations;
 pub mod problem;
 pub mod session;
+pub mod staff;
 pub mod table;
 pub mod upload;
 
@@ -69,7 +74,18 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/notices/bounces").post(notices::bounces))
                 .service(resource("/coverage").get(claimants::coverage))
                 .service(resource("/audit/proof/{claim}").get(audit::proof))
-                .service(resource("/session").get(session::show).delete(session::sign_out)),
+                .service(resource("/session").get(session::show).post(session::sign_in).delete(session::sign_out))
+                .service(resource("/session/setup").post(session::set_up))
+                .service(resource("/session/setup/confirm").post(session::confirm))
+                .service(resource("/session/step-up").post(session::step_up))
+                .service(resource("/sessions").get(session::list))
+                .service(resource("/sessions/{id}").delete(session::end))
+                .service(resource("/staff").get(staff::list).post(staff::add))
+                .service(resource("/staff/{name}/revoke").post(staff::revoke))
+                .service(resource("/staff/{name}/reset").post(staff::reset))
+                .service(resource("/api-keys").get(api_keys::list).post(api_keys::create))
+                .service(resource("/api-keys/{id}").delete(api_keys::revoke))
+                .service(resource("/api-keys/{id}/rotate").post(api_keys::rotate)),
         )
         .default_service(web::to(not_found));
 }

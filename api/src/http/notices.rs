@@ -4,8 +4,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::body::json;
 use super::claimant::of_claimant;
-use super::claims::json;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use crate::app::App;

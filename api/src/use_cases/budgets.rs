@@ -32,10 +32,15 @@ impl BudgetOrder {
             incident: IncidentId::parse(incident).map_err(|e| invalid("incident", e.to_string()))?,
             service: ServiceId::parse(service).map_err(|e| invalid("service", e.to_string()))?,
             asset: AssetCode::parse(asset).map_err(|e| invalid("asset", e.to_string()))?,
-            amount: Decimal::from_str_exact(&amount.replace('_', ""))
-                .map_err(|_| invalid("amount", format!("{amount:?} is no exact number")))?,
+            amount: parse_amount(amount)?,
         })
     }
+}
+
+/// Reads an amount of the command line, in the asset's unit.
+pub fn parse_amount(amount: &str) -> AppResult<Decimal> {
+    Decimal::from_str_exact(&amount.replace('_', ""))
+        .map_err(|_| AppError::Invalid(format!("--amount: {amount:?} is no exact number")))
 }
 
 /// What is done about an amount.

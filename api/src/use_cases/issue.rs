@@ -5,7 +5,9 @@
 //! transaction. Whatever dies, a chunk is done or it never happened; and a credit's id follows from what it is for, so
 //! that even a chunk done twice could not credit twice.
 
+mod begin;
 mod chunk;
+mod plan;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Mutex;
@@ -16,13 +18,17 @@ use std::time::Duration;
 use chrono::Utc;
 use redress_domain::id::{IncidentId, PolicyId, ServiceId};
 use redress_domain::policy::IncidentView;
+use redress_domain::run::{RunMove, RunState};
 use redress_domain::{Amount, AssetCode};
 use redress_store::incidents::{self, StoredIncident};
 use redress_store::ledger::{self, BudgetRow};
 use redress_store::runs::{self, RunRow};
-use redress_store::{Connection, StoreError, audit, policies};
+use redress_store::{Connection, StoreError, audit, policies, run_lifecycle};
 use serde::{Deserialize, Serialize};
 
+use self::begin::Begun;
+pub(super) use self::begin::{plan_of, void_reason};
+pub use self::plan::{Basis, Plan, plan};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::policy_cache::ActivePolicy;
@@ -51,6 +57,14 @@ impl Order {
     fn scope(&self) -> serde_json::Value {
         if self.policies.is_empty() { serde_json::Value::Null } else { serde_json::json!(self.policies) }
     }
+
+    /// The order that a run was opened for.
+    pub fn of_run(run: &RunRow, incident: &str, workers: usize) -> AppResult<Self> {
+        let policies: Option<BTreeSet<PolicyId>> =
+            serde_json::from_value(run.scope.clone()).map_err(StoreError::corrupt)?;
+        let incident = IncidentId::parse(incident).map_err(StoreError::corrupt)?;
+        Ok(Self { incident, policies: policies.unwrap_or_default(), workers })
+    }
 }
 
 /// Somebody who wants to see how far the job is.
@@ -59,6 +73,18 @@ pub trait Watcher: Sync {
     fn begin(&self, chunks: u64, done: u64);
     /// One more chunk is done; so many credits are issued by this execution.
     fn advance(&self, credits: u64);
+    /// Whether this process is about to end: then the run is left to the next one.
+    fn is_leaving(&self) -> bool {
+        false
+    }
+}
+
+/// Watches in silence.
+pub struct Nobody;
+
+impl Watcher for Nobody {
+    fn begin(&self, _chunks: u64, _done: u64) {}
+    fn advance(&self, _credits: u64) {}
 }
 
 /// What one policy came to.
@@ -154,6 +180,11 @@ impl Tally {
 pub struct Report {
     /// The run; none for a plan.
     pub run: Option<i64>,
+    /// Where the run stands; none for a plan.
+    pub state: Option<RunState>,
+    /// The plan's hash, which an approval names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
     /// Whether an earlier execution was gone on with.
     pub resumed: bool,
     /// Credits issued by this execution.
@@ -167,7 +198,7 @@ pub struct Report {
 }
 
 /// How a budget stands against what is or would be issued.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetState {
     /// The service.
     pub service: String,
@@ -305,34 +336,54 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Says what would be issued: the same path as a run, without the writes.
-pub fn plan(app: &App, order: &Order, watcher: &dyn Watcher) -> AppResult<Report> {
-    let context = Context::load(app, order, &Actor::at_command_line(None))?;
-    app.store.with(|connection| {
-        let ranges = runs::ranges(connection, context.incident.key, CHUNK_SIZE)?;
-        watcher.begin(u64::try_from(ranges.len()).unwrap_or(0), 0);
-        let mut tally = Tally::default();
-        for chunk in ranges {
-            tally.add(&chunk::plan(&context, connection, &chunk)?.tally)?;
-            watcher.advance(tally.credits);
-        }
-        let budgets = context.budget_states(connection, &tally)?;
-        Ok(Report { run: None, resumed: false, issued: 0, stopped: None, tally, budgets })
-    })
-}
-
-/// Issues what is owed. An open run of the same scope is gone on with; when nothing is owed, 0 are issued.
+/// Issues what is owed. An open run of the same scope is gone on with; when nothing is owed, 0 are issued. A run above a
+/// limit is only opened, and waits for a second person.
 pub fn run(app: &App, order: &Order, actor: &Actor, watcher: &dyn Watcher) -> AppResult<Report> {
-    if let Some(name) = (actor.name != "system").then_some(&actor.name) {
-        app.store.with(|connection| super::staff::require(connection, name, Right::RunIssue, None))?;
-    }
+    may_issue(app, actor)?;
     super::policies::assess_overlooked(app, actor)?;
     let context = Context::load(app, order, actor)?;
-    let (run, resumed) = open(&context, order)?;
+    match begin::begin(&context, order, watcher)? {
+        Begun::Waits(report) => Ok(*report),
+        Begun::Run { run, resumed } => execute(&context, order, &run, resumed, watcher),
+    }
+}
+
+/// Goes on with one run that is approved, running or stopped; refuses any other.
+pub fn go_on(app: &App, run_id: i64, workers: usize, actor: &Actor, watcher: &dyn Watcher) -> AppResult<Report> {
+    let (row, incident) = app.store.with(|connection| run_lifecycle::find(connection, run_id))?;
+    let order = Order::of_run(&row, &incident, workers)?;
+    let context = Context::load(app, &order, actor)?;
+    let run = begin::go_on(&context, run_id)?;
+    execute(&context, &order, &run, true, watcher)
+}
+
+/// Opens a run that the servers execute, as soon as it may be.
+pub fn open_for_servers(app: &App, order: &Order, actor: &Actor) -> AppResult<RunRow> {
+    may_issue(app, actor)?;
+    super::policies::assess_overlooked(app, actor)?;
+    begin::open_for_servers(&Context::load(app, order, actor)?, order)
+}
+
+fn may_issue(app: &App, actor: &Actor) -> AppResult<()> {
+    if actor.name == "system" {
+        return Ok(());
+    }
+    app.store.with(|connection| super::staff::require(connection, &actor.name, Right::RunIssue, None)).map(drop)
+}
+
+/// Works on a run until no chunk is left or somebody has to stop.
+fn execute(
+    context: &Context<'_>,
+    order: &Order,
+    run: &RunRow,
+    resumed: bool,
+    watcher: &dyn Watcher,
+) -> AppResult<Report> {
+    let app = context.app;
     let (done, all) = app.store.with(|connection| runs::tallies(connection, run.id))?;
     watcher.begin(u64::try_from(all).unwrap_or(0), u64::try_from(done.len()).unwrap_or(0));
     let work = Work {
-        context: &context,
+        context,
         run: run.id,
         watcher,
         stop: AtomicBool::new(false),
@@ -349,60 +400,43 @@ pub fn run(app: &App, order: &Order, actor: &Actor, watcher: &dyn Watcher) -> Ap
             .collect()
     });
     let failure = outcomes.into_iter().find_map(Result::err);
+    let is_left = watcher.is_leaving() && failure.is_none() && !work.is_over()?;
     let tally = work.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let stopped = close(&context, run.id, &tally, failure)?;
+    let (state, stopped) = match is_left {
+        true => (RunState::Running, Some("this process ends; the next one goes on".to_owned())),
+        false => close(context, run.id, &tally, failure)?,
+    };
     let budgets = app.store.with(|connection| context.budget_states(connection, &tally))?;
-    Ok(Report { run: Some(run.id), resumed, issued: tally.credits, stopped, tally, budgets })
+    let plan = run.plan_hash.clone();
+    let (run, state) = (Some(run.id), Some(state));
+    Ok(Report { run, state, plan, resumed, issued: tally.credits, stopped, tally, budgets })
 }
 
-/// Opens a run, or finds the one that is open.
-fn open(context: &Context<'_>, order: &Order) -> AppResult<(RunRow, bool)> {
-    context.app.store.transaction(|connection| {
-        let scope = order.scope();
-        let at = Utc::now();
-        match runs::find_open(connection, context.incident.key)? {
-            Some(run) if run.scope != scope => Err(AppError::Refused(format!(
-                "run {} of incident {} is open for {}; finish it first with the same --policy flags",
-                run.id,
-                order.incident,
-                if run.scope.is_null() { "all policies".to_owned() } else { run.scope.to_string() }
-            ))),
-            Some(run) => {
-                runs::set_state(connection, run.id, "running", None, at)?;
-                Ok((run, true))
-            }
-            None => {
-                let ranges = runs::ranges(connection, context.incident.key, CHUNK_SIZE)?;
-                let run = runs::open(connection, context.incident.key, &scope, &context.actor.name, at, &ranges)?;
-                let detail = serde_json::json!({ "scope": scope });
-                let entry = context.actor.entry("run.open", format!("run {}", run.id), detail);
-                audit::append(connection, &[entry])?;
-                Ok((run, false))
-            }
-        }
-    })
-}
-
-/// Ends an execution: done when no chunk is left, else stopped, with the reason that a person reads.
-fn close(context: &Context<'_>, run_id: i64, tally: &Tally, failure: Option<AppError>) -> AppResult<Option<String>> {
-    let stopped = match failure {
-        None => None,
+/// Ends an execution: done when no chunk is left, else stopped, with the reason that a person reads. A run that somebody
+/// paused or cancelled meanwhile stays so.
+fn close(
+    context: &Context<'_>,
+    run_id: i64,
+    tally: &Tally,
+    failure: Option<AppError>,
+) -> AppResult<(RunState, Option<String>)> {
+    let (action, reason) = match failure {
+        None => (RunMove::Finish, None),
         // A budget that is used up is an orderly stop; everything else is an error of this command.
-        Some(AppError::Refused(reason)) => Some(reason),
+        Some(AppError::Refused(reason)) => (RunMove::Stop, Some(reason)),
         Some(error) => return Err(error),
     };
     context.app.store.transaction(|connection| {
         let at = Utc::now();
-        let (state, action) = match &stopped {
-            Some(_) => ("stopped", "run.stop"),
-            None => ("done", "run.done"),
-        };
-        if runs::set_state(connection, run_id, state, stopped.as_deref(), at)? {
+        if let Some(run) = run_lifecycle::advance(connection, run_id, action, reason.as_deref(), at)? {
             let detail = serde_json::json!({ "credits": tally.credits, "exceptions": tally.exceptions });
-            let entry = context.actor.entry(action, format!("run {run_id}"), detail);
-            audit::append(connection, &[entry.before(&"running").after(&state)])?;
+            let entry = context.actor.entry(action.action(), format!("run {run_id}"), detail);
+            audit::append(connection, &[entry.before(&RunState::Running.as_str()).after(&run.state)])?;
+            return Ok((run.state()?, reason));
         }
-        Ok(stopped)
+        let (run, _) = run_lifecycle::find(connection, run_id)?;
+        let state = run.state()?;
+        Ok((state, reason.or_else(|| (state != RunState::Done).then(|| begin::halted(&run, state)))))
     })
 }
 
@@ -426,7 +460,7 @@ impl Work<'_> {
     /// Works until no chunk is left, whoever did them, or until somebody has to stop.
     fn until_done(&self) -> AppResult<()> {
         let mut tries = 0;
-        while !self.stop.load(Ordering::Relaxed) {
+        while !self.stop.load(Ordering::Relaxed) && !self.watcher.is_leaving() {
             match self.next_chunk() {
                 Ok(Some(part)) => {
                     tries = 0;
@@ -434,7 +468,7 @@ impl Work<'_> {
                     self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&part)?;
                     self.watcher.advance(issued);
                 }
-                Ok(None) if self.chunks_left()? == 0 => return Ok(()),
+                Ok(None) if self.is_over()? => return Ok(()),
                 Ok(None) => std::thread::sleep(WAIT_FOR_OTHERS),
                 Err(AppError::Store(error)) if met_another(&error) && tries < MAX_TRIES => tries += 1,
                 Err(error) => {
@@ -456,7 +490,11 @@ impl Work<'_> {
         })
     }
 
-    fn chunks_left(&self) -> AppResult<i64> {
-        Ok(self.context.app.store.with(|connection| runs::chunks_left(connection, self.run))?)
+    /// Whether no chunk is left, or somebody has halted the run.
+    fn is_over(&self) -> AppResult<bool> {
+        Ok(self.context.app.store.with(|connection| {
+            let (run, _) = run_lifecycle::find(connection, self.run)?;
+            Ok::<_, StoreError>(run.state()? != RunState::Running || runs::chunks_left(connection, self.run)? == 0)
+        })?)
     }
 }

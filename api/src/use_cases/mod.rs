@@ -1,11 +1,13 @@
 //! What Redress does, as plain functions that the API, the pages and the command line share.
 
+pub mod api_keys;
 pub mod audit;
 pub mod budgets;
 pub mod claimants;
 pub mod claims;
 pub mod coverage;
 pub mod credits;
+pub mod enrolment;
 pub mod evidence;
 pub mod incidents;
 pub mod issue;
@@ -14,6 +16,8 @@ pub mod notices;
 pub mod policies;
 pub mod reports;
 pub mod rosters;
+pub mod runs;
 pub mod sessions;
+pub mod sign_in;
 pub mod simulate;
 pub mod staff;

@@ -16,7 +16,7 @@ use redress_store::holdings::{self, HoldingRow};
 use redress_store::ledger::{self, TransferRow};
 use redress_store::notices::{self, NoticeRow};
 use redress_store::runs::{self, Chunk, ExceptionRow};
-use redress_store::{Connection, StoreError};
+use redress_store::{Connection, StoreError, run_lifecycle};
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
@@ -480,13 +480,34 @@ fn record(
         });
     }
     ledger::record(connection, &transfers)?;
-    for (budget_key, (amount, due)) in spent {
-        ledger::spend(connection, budget_key, amount).map_err(|error| match error.constraint() {
+    for (budget_key, (amount, due)) in &spent {
+        ledger::spend(connection, *budget_key, *amount).map_err(|error| match error.constraint() {
             Some("budget_never_negative") => used_up(context, due),
             _ => error.into(),
         })?;
     }
+    count_towards_run(connection, run_id, &transfers)?;
     Ok(posting.seal(connection)?)
+}
+
+/// Counts the chunk towards what the run may issue, asset by asset in one order, so that no two chunks wait for each
+/// other.
+fn count_towards_run(connection: &mut Connection, run_id: i64, transfers: &[TransferRow]) -> AppResult<()> {
+    let mut sums: BTreeMap<i32, i64> = BTreeMap::new();
+    for transfer in transfers {
+        let sum = sums.entry(transfer.asset_id).or_default();
+        *sum = sum.saturating_add(transfer.amount);
+    }
+    for (asset, amount) in sums {
+        run_lifecycle::count(connection, run_id, asset, amount).map_err(|error| match error.constraint() {
+            Some("run_within_allowance") => AppError::Refused(format!(
+                "stopped before run {run_id} would issue more than it may: more was granted since it was planned. \
+                 redress run cancel {run_id} --as NAME ends it; redress issue then plans what is left"
+            )),
+            _ => error.into(),
+        })?;
+    }
+    Ok(())
 }
 
 /// Counts the chunk towards the caps over everybody. The plan was made without holding anything: it stands when nobody

@@ -1,0 +1,270 @@
+//! Runs as people see them: what waits for a second person, how far one is, and how it is halted and let go on.
+
+use chrono::{DateTime, Utc};
+use redress_domain::AssetCode;
+use redress_domain::run::{RunMove, RunState};
+use redress_store::run_lifecycle;
+use redress_store::runs::RunRow;
+use redress_store::{Connection, StoreError, audit, ledger};
+use rust_decimal::Decimal;
+use serde::Serialize;
+
+use super::issue;
+use super::reports::figure;
+use super::staff;
+use crate::app::{Actor, App};
+use crate::error::{AppError, AppResult};
+use crate::rights::Right;
+
+/// How many digits of a plan's hash are shown, and are enough to name it.
+pub const HASH_SHOWN: usize = 16;
+/// How many runs a list has.
+pub const PAGE: i64 = 50;
+/// How many workers of a server share a run.
+const SERVER_WORKERS: usize = 2;
+/// A run and how far it is.
+#[derive(Debug, Serialize)]
+pub struct RunView {
+    /// Its number.
+    pub id: i64,
+    /// The incident.
+    pub incident: String,
+    /// Where it stands.
+    pub state: RunState,
+    /// Why it stands there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// Which policies; null means all.
+    pub scope: serde_json::Value,
+    /// Who started it.
+    pub started_by: String,
+    /// When.
+    pub started_at: DateTime<Utc>,
+    /// Whether it is above a limit.
+    pub needs_approval: bool,
+    /// The hash of its plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Who approved it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<String>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<DateTime<Utc>>,
+    /// How far it is.
+    pub progress: ProgressView,
+}
+
+/// How far a run is.
+#[derive(Debug, Serialize)]
+pub struct ProgressView {
+    /// How many chunks it has.
+    pub chunks: i64,
+    /// How many are done.
+    pub done: i64,
+    /// Credits issued.
+    pub issued: i64,
+    /// Credits a second of late, while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credits_per_second: Option<i64>,
+    /// Seconds until it is done, at this rate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<i64>,
+    /// Subjects set aside for a person, by reason.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// Subjects that were set aside for one reason.
+#[derive(Debug, Serialize)]
+pub struct SetAside {
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub subjects: i64,
+}
+
+/// A run.
+pub fn show(app: &App, id: i64) -> AppResult<RunView> {
+    app.store.with(|connection| {
+        let (run, incident) = run_lifecycle::find(connection, id)?;
+        view(connection, run, incident)
+    })
+}
+
+/// The plan of a run, where a limit asked for one.
+pub fn plan_of(app: &App, id: i64) -> AppResult<Option<issue::Plan>> {
+    let (run, _) = app.store.with(|connection| run_lifecycle::find(connection, id))?;
+    run.plan.is_some().then(|| issue::plan_of(&run)).transpose()
+}
+
+/// The newest runs, before one when it is given.
+pub fn list(app: &App, before: Option<i64>) -> AppResult<Vec<RunView>> {
+    app.store.with(|connection| {
+        let rows = run_lifecycle::list(connection, before, PAGE)?;
+        rows.into_iter().map(|(run, incident)| view(connection, run, incident)).collect()
+    })
+}
+
+fn view(connection: &mut Connection, run: RunRow, incident: String) -> AppResult<RunView> {
+    let state = run.state()?;
+    let progress = run_lifecycle::progress(connection, run.id)?;
+    let runs = state == RunState::Running;
+    let set_aside = run_lifecycle::set_aside(connection, run.id)?;
+    Ok(RunView {
+        id: run.id,
+        incident,
+        state,
+        note: run.note,
+        scope: run.scope,
+        started_by: run.started_by,
+        started_at: run.started_at,
+        needs_approval: run.needs_approval,
+        plan: run.plan_hash,
+        approved_by: run.approved_by,
+        approved_at: run.approved_at,
+        ended_at: run.ended_at,
+        progress: ProgressView {
+            chunks: progress.chunks,
+            done: progress.done,
+            issued: progress.issued,
+            credits_per_second: progress.credits_per_second.filter(|_| runs),
+            seconds_left: progress.seconds_left.filter(|_| runs),
+            set_aside: set_aside.into_iter().map(|(reason, subjects)| SetAside { reason, subjects }).collect(),
+        },
+    })
+}
+
+/// Approves a run as somebody else than who started it. `plan` is the hash of what was seen, or its first digits.
+pub fn approve(app: &App, id: i64, plan: &str, actor: &Actor) -> AppResult<RunView> {
+    app.store.with(|connection| staff::require(connection, &actor.name, Right::ApproveRuns, None))?;
+    let (seen, incident) = app.store.with(|connection| run_lifecycle::find(connection, id))?;
+    let hash = seen.plan_hash.clone().unwrap_or_default();
+    if seen.state()? != RunState::Planned {
+        return Err(AppError::Refused(format!("run {id} is {}; there is nothing to approve", seen.state)));
+    }
+    if plan.len() < HASH_SHOWN || !hash.starts_with(plan) {
+        return Err(AppError::Refused(format!(
+            "that is not the plan of run {id}, which is {}: redress run show {id} says what you would approve",
+            hash.get(..HASH_SHOWN).unwrap_or(&hash)
+        )));
+    }
+    if let Some(what) = issue::void_reason(app, &seen, &incident, actor)? {
+        return Err(AppError::Refused(format!(
+            "{what} changed after run {id} was planned, so the plan is void: redress issue --incident {incident} plans anew"
+        )));
+    }
+    app.store.transaction(|connection| {
+        let entry = actor.entry(RunMove::Approve.action(), format!("run {id}"), serde_json::json!({ "plan": hash }));
+        let approved = run_lifecycle::approve(connection, id, &hash, &actor.name, entry.at)?;
+        let run = approved.ok_or_else(|| StoreError::Contention(format!("run {id} was decided meanwhile")))?;
+        audit::append(connection, &[entry.before(&seen.state).after(&run.state)])?;
+        view(connection, run, incident)
+    })
+}
+
+/// Halts a run: every worker of every machine ends after the chunk it is at.
+pub fn pause(app: &App, id: i64, actor: &Actor) -> AppResult<RunView> {
+    steer(app, id, RunMove::Pause, false, actor)
+}
+
+/// Lets a halted run go on; with `served`, the servers execute it from then on.
+pub fn resume(app: &App, id: i64, served: bool, actor: &Actor) -> AppResult<RunView> {
+    steer(app, id, RunMove::Resume, served, actor)
+}
+
+/// Ends a run: what was issued stands, and nothing more is issued by it.
+pub fn cancel(app: &App, id: i64, actor: &Actor) -> AppResult<RunView> {
+    steer(app, id, RunMove::Cancel, false, actor)
+}
+
+fn steer(app: &App, id: i64, action: RunMove, served: bool, actor: &Actor) -> AppResult<RunView> {
+    app.store.transaction(|connection| {
+        staff::require(connection, &actor.name, Right::RunIssue, None)?;
+        let (before, incident) = run_lifecycle::lock(connection, id)?;
+        let note = (action != RunMove::Resume).then(|| format!("{} by {}", action.done(), actor.name));
+        let entry = actor.entry(action.action(), format!("run {id}"), serde_json::json!({}));
+        let run = run_lifecycle::advance(connection, id, action, note.as_deref(), entry.at)?.ok_or_else(|| {
+            AppError::Refused(format!("run {id} is {}, so it cannot be {}", before.state, action.done()))
+        })?;
+        if served {
+            run_lifecycle::serve(connection, id)?;
+        }
+        audit::append(connection, &[entry.before(&before.state).after(&run.state)])?;
+        view(connection, run, incident)
+    })
+}
+
+/// A limit: above so much of an asset a run waits for a second person.
+#[derive(Debug, Serialize)]
+pub struct LimitView {
+    /// The asset.
+    pub asset: String,
+    /// How much, in the asset's unit.
+    pub most: String,
+    /// Who set it.
+    pub set_by: String,
+    /// When.
+    pub set_at: DateTime<Utc>,
+}
+
+/// Every limit.
+pub fn limits(app: &App) -> AppResult<Vec<LimitView>> {
+    app.store.with(|connection| {
+        let rows = run_lifecycle::limits(connection)?.into_iter().map(|row| LimitView {
+            most: figure(Decimal::from(row.most), row.scale),
+            asset: row.asset,
+            set_by: row.set_by,
+            set_at: row.set_at,
+        });
+        Ok(rows.collect())
+    })
+}
+
+/// Sets the limit of an asset, or takes it away.
+pub fn set_limit(app: &App, asset: &AssetCode, most: Option<Decimal>, actor: &Actor) -> AppResult<()> {
+    app.store.transaction(|connection| {
+        staff::require(connection, &actor.name, Right::LimitRuns, None)?;
+        let known = ledger::assets(connection)?.into_iter().find(|known| known.code == asset.as_str());
+        let known = known.ok_or_else(|| {
+            AppError::Invalid(format!(
+                "--asset {asset}: no policy or budget speaks of it yet, so there is nothing to limit"
+            ))
+        })?;
+        let scale = u8::try_from(known.scale).map_err(StoreError::corrupt)?;
+        let minor = most
+            .map(|most| redress_domain::Amount::from_decimal(most, scale))
+            .transpose()
+            .map_err(|error| AppError::Invalid(format!("--amount: {error}")))?
+            .map(redress_domain::Amount::minor);
+        if minor.is_some_and(|minor| minor < 0) {
+            return Err(AppError::Invalid("--amount must not be below 0".into()));
+        }
+        let of_asset = |row: &run_lifecycle::LimitRow| (row.asset_key == known.key).then_some(row.most);
+        let before = run_lifecycle::limits(connection)?.iter().find_map(of_asset);
+        let entry = actor.entry("run.limit", format!("asset {asset}"), serde_json::json!({ "most": most }));
+        run_lifecycle::set_limit(connection, known.key, minor, &actor.name, entry.at)?;
+        Ok(audit::append(connection, &[entry.before(&before).after(&minor)])?)
+    })
+}
+
+/// Executes what is handed over to the servers and may be issued; returns how many credits that made.
+pub fn execute_served(app: &App, watcher: &dyn issue::Watcher) -> AppResult<u64> {
+    let mut issued = 0;
+    for id in app.store.with(run_lifecycle::served)? {
+        let actor = Actor { name: "system".into(), origin: "worker".into() };
+        match issue::go_on(app, id, SERVER_WORKERS, &actor, watcher) {
+            Ok(report) => issued += report.issued,
+            Err(AppError::Refused(reason)) => {
+                // A plan that is void would be tried for ever: it stands where a person sees it.
+                app.store.with(|connection| {
+                    run_lifecycle::advance(connection, id, RunMove::Stop, Some(&reason), Utc::now())
+                })?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(issued)
+}

@@ -1,0 +1,254 @@
+//! The life of a run: planned, approved by a second person, halted, gone on with, ended.
+
+use std::process::Stdio;
+
+use diesel::connection::SimpleConnection;
+use serde_json::Value;
+
+use crate::harness::{INCIDENT, Ran, Redress, wait_until};
+
+/// Subscribers of Melon, each owed three days.
+fn with_subscribers(redress: &Redress, count: u32) {
+    let mut roster = String::from("customer,service,reference,kind,channel\n");
+    (0..count).for_each(|number| roster.push_str(&format!("s-{number:06},melon,sub,subscription,web\n")));
+    let roster = redress.file("roster.csv", roster);
+    redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
+}
+
+/// An installation that owes three days to each of so many, has the budget, and takes a second person above `limit`.
+fn prepared(redress: &Redress, count: u32, limit: &str) {
+    redress.with_incident().with_staff().with_policies(&["melon"]).with_budget("melon", "day:melon", "100000");
+    redress.run(&["staff", "add", "admin", "--role", "administrator"]).succeeds();
+    with_subscribers(redress, count);
+    redress.run(&["run", "limit", "--asset", "day:melon", "--amount", limit, "--as", "admin"]).succeeds();
+}
+
+fn issue(redress: &Redress, more: &[&str]) -> Ran {
+    let args: Vec<&str> =
+        ["issue", "--incident", INCIDENT, "--format", "json"].into_iter().chain(more.iter().copied()).collect();
+    redress.run(&args)
+}
+
+/// Opens a run that waits, and returns its number and its plan.
+fn waiting(redress: &Redress) -> (String, String) {
+    let report = issue(redress, &["--as", "finance"]).fails(1, "").json();
+    assert_eq!((report["state"].as_str(), report["issued"].as_u64()), (Some("planned"), Some(0)), "{report}");
+    (report["run"].to_string(), report["plan"].as_str().unwrap().to_owned())
+}
+
+fn approve(redress: &Redress, run: &str, plan: &str, by: &str) -> Ran {
+    redress.run(&["run", "approve", run, "--plan", plan, "--as", by])
+}
+
+fn state(redress: &Redress) -> String {
+    redress.text("SELECT string_agg(state, ' ' ORDER BY id) FROM run")
+}
+
+fn issued(redress: &Redress) -> i64 {
+    redress.number("SELECT count(*) FROM transfer WHERE code = 2")
+}
+
+#[test]
+fn a_run_above_the_limit_waits_for_a_second_person_who_has_seen_its_plan() {
+    Redress::test(|redress| {
+        prepared(redress, 10, "29");
+        let dry = redress.json(&["issue", "--incident", INCIDENT, "--dry-run"]);
+        issue(redress, &[]).refuses("above the limit of day:melon, so a second person has to approve it");
+        let (run, plan) = waiting(redress);
+        assert_eq!(dry["plan"], plan.as_str(), "what a dry run shows is what is approved");
+        // Asking again neither issues nor plans anew, and says who must approve, and how.
+        let text = redress.run(&["issue", "--incident", INCIDENT, "--as", "finance"]).fails(1, "").stdout;
+        assert!(text.contains("WAITS FOR APPROVAL: run 1 would issue 30 day:melon (limit 29)"), "{text}");
+        assert!(text.contains(&format!("redress run approve 1 --plan {} --as NAME", &plan[..16])), "{text}");
+        approve(redress, &run, &plan, "finance").refuses("a second person has to");
+        approve(redress, &run, &plan, "approver").refuses("may not do this");
+        approve(redress, &run, &plan[..15], "finance-2").refuses("that is not the plan of run 1");
+        approve(redress, &run, &"0".repeat(64), "finance-2").refuses("that is not the plan of run 1");
+        redress.run(&["run", "pause", &run, "--as", "finance"]).refuses("is planned, so it cannot be paused");
+        redress.run(&["run", "resume", &run, "--as", "finance"]).refuses("is planned, so it cannot be resumed");
+        assert_eq!((state(redress).as_str(), issued(redress)), ("planned", 0));
+        approve(redress, &run, &plan[..16], "finance-2").succeeds();
+        approve(redress, &run, &plan, "finance-2").refuses("is approved; there is nothing to approve");
+        let done = issue(redress, &["--as", "finance"]).succeeds().json();
+        assert_eq!((done["issued"].as_u64(), done["state"].as_str()), (Some(10), Some("done")), "{done}");
+        // What is left is nothing, which is below every limit.
+        assert_eq!(issue(redress, &[]).succeeds().json()["issued"], 0);
+        assert_eq!(
+            redress.text("SELECT string_agg(action, ' ' ORDER BY id) FROM audit WHERE object = 'run 1'"),
+            "run.open run.approve run.begin run.done"
+        );
+    });
+}
+
+#[test]
+fn an_approval_is_void_when_policies_rosters_or_budgets_change() {
+    Redress::test(|redress| {
+        prepared(redress, 10, "0");
+        let source = std::fs::read_to_string(crate::harness::repository().join("policies/melon.toml")).unwrap();
+        let changed = redress.file("melon.toml", source.replace("amount = 3 }", "amount = 4 }"));
+        let changes: [(&str, &dyn Fn()); 3] = [
+            ("the roster", &|| with_subscribers(redress, 11)),
+            ("the budgets", &|| {
+                redress.with_budget("melon", "day:melon", "1");
+            }),
+            ("the policies in force", &|| {
+                redress.run(&["policy", "publish", &changed, "--as", "author"]).succeeds();
+                redress.run(&["policy", "approve", &changed, "--as", "approver"]).succeeds();
+            }),
+        ];
+        for (what, change) in changes {
+            // Before the approval: nobody can approve what is no longer so.
+            let (run, plan) = waiting(redress);
+            change();
+            approve(redress, &run, &plan, "finance-2").refuses(&format!("{what} changed after run {run} was planned"));
+            let (next, anew) = waiting(redress);
+            assert_ne!((&run, &plan), (&next, &anew));
+            assert_eq!(
+                redress.text(&format!("SELECT note FROM run WHERE id = {run}")),
+                format!("{what} changed after it was planned")
+            );
+            redress.run(&["run", "cancel", &next, "--as", "finance"]).succeeds();
+        }
+        // After the approval, before it began: the same.
+        let (run, plan) = waiting(redress);
+        approve(redress, &run, &plan, "finance-2").succeeds();
+        with_subscribers(redress, 12);
+        let (next, plan) = waiting(redress);
+        assert_ne!(run, next);
+        approve(redress, &next, &plan, "finance-2").succeeds();
+        assert_eq!(issue(redress, &["--as", "finance"]).succeeds().json()["issued"], 12);
+        assert_eq!(redress.number("SELECT sum(amount) FROM transfer WHERE code = 2"), 48);
+    });
+}
+
+#[test]
+fn the_database_holds_four_eyes_and_the_allowance_for_whoever_asks() {
+    Redress::test(|redress| {
+        prepared(redress, 10, "29");
+        let (run, plan) = waiting(redress);
+        for (statement, constraint) in [
+            ("SET approved_by = 'finance', approved_at = now()", "run_four_eyes"),
+            ("SET state = 'running'", "run_waits_for_approval"),
+            ("SET state = 'done'", "run_waits_for_approval"),
+        ] {
+            let refused = redress.sql_as_app(&format!("UPDATE run {statement}")).unwrap_err();
+            assert!(refused.contains(constraint), "{statement}: {refused}");
+        }
+        for statement in
+            ["SET started_by = 'x'", "SET plan_hash = 'x'", "SET plan = '{}'", "SET needs_approval = false"]
+        {
+            let refused = redress.sql_as_app(&format!("UPDATE run {statement}")).unwrap_err();
+            assert!(refused.contains("permission denied"), "{statement}: {refused}");
+        }
+        approve(redress, &run, &plan, "finance-2").succeeds();
+        assert!(redress.sql_as_app("UPDATE run_allowance SET most = 31").unwrap_err().contains("permission denied"));
+        let refused = redress.sql_as_app("UPDATE run_allowance SET issued = most + 1").unwrap_err();
+        assert!(refused.contains("run_within_allowance"), "{refused}");
+        // Records that the plan has not seen, by a way that leaves no trace in it: the total holds all the same.
+        redress.sql(
+            "INSERT INTO holding SELECT incident_id, 't-1', service_id, reference, kind, product, valid_from, valid_until,
+                 attributes, roster_id FROM holding LIMIT 1",
+        );
+        let stopped = issue(redress, &["--as", "finance"]).fails(1, "").json();
+        assert!(stopped["stopped"].as_str().unwrap().contains("would issue more than it may"), "{stopped}");
+        assert_eq!((stopped["state"].as_str(), issued(redress)), (Some("stopped"), 0));
+        redress.run(&["run", "cancel", &run, "--as", "finance"]).succeeds();
+        // Verification reads it again.
+        redress.sql("UPDATE run_allowance SET issued = 1 WHERE most > 0");
+        assert!(redress.run(&["verify"]).fails(1, "").stdout.contains("FAIL every run issued what its allowance says"));
+        redress.sql("UPDATE run_allowance SET issued = 0");
+        redress
+            .run(&["run", "limit", "--asset", "day:melon", "--none", "--as", "finance"])
+            .refuses("it takes administrator");
+        redress.run(&["run", "limit", "--asset", "day:melon", "--none", "--as", "admin"]).succeeds();
+        assert_eq!(issue(redress, &[]).succeeds().json()["issued"], 11);
+    });
+}
+
+#[test]
+fn a_paused_run_halts_in_every_process_at_its_next_chunk_and_goes_on_when_it_is_resumed() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff().with_policies(&["melon"]).with_budget("melon", "day:melon", "100000");
+        with_subscribers(redress, 30_000);
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let reports: Vec<Value> = std::thread::scope(|scope| {
+            // Whoever holds the budget's row holds every chunk at its end.
+            let mut other = redress.owner();
+            other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
+            let both: Vec<_> =
+                (0..2).map(|_| scope.spawn(|| issue(redress, &["--workers", "1"]).fails(1, "").json())).collect();
+            wait_until("both are at a chunk", || redress.number(waits) == 2);
+            redress.run(&["run", "pause", "1", "--as", "finance"]).succeeds();
+            other.batch_execute("ROLLBACK").unwrap();
+            both.into_iter().map(|process| process.join().unwrap()).collect()
+        });
+        for report in &reports {
+            assert_eq!(report["state"], "paused", "{report}");
+            assert!(report["stopped"].as_str().unwrap().contains("run 1 is paused: paused by finance"), "{report}");
+        }
+        let done = redress.number("SELECT count(*) FROM run_chunk WHERE done_at IS NOT NULL");
+        assert_eq!(done, 2, "each ended the chunk it was at, and took no other");
+        issue(redress, &[]).refuses("redress run resume 1 --as NAME goes on");
+        let shown = redress.json(&["run", "show", "1"]);
+        assert_eq!(shown["run"]["progress"]["issued"], issued(redress), "{shown}");
+        let rest = redress.json(&["run", "resume", "1", "--as", "finance-2"]);
+        assert_eq!((rest["state"].as_str(), rest["resumed"].as_bool()), (Some("done"), Some(true)), "{rest}");
+        assert_eq!(issued(redress), 30_000);
+        redress.run(&["run", "pause", "1", "--as", "finance"]).refuses("is done, so it cannot be paused");
+        redress.run(&["run", "show", "2"]).refuses("there is no run 2");
+    });
+}
+
+#[test]
+fn a_cancelled_run_leaves_what_it_issued_and_the_next_issues_the_rest() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff().with_policies(&["melon"]).with_budget("melon", "day:melon", "100000");
+        with_subscribers(redress, 12_000);
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let report = std::thread::scope(|scope| {
+            let mut other = redress.owner();
+            other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
+            let run = scope.spawn(|| issue(redress, &["--workers", "1"]).fails(1, "").json());
+            wait_until("it is at a chunk", || redress.number(waits) == 1);
+            redress.run(&["run", "cancel", "1", "--as", "finance"]).succeeds();
+            other.batch_execute("ROLLBACK").unwrap();
+            run.join().unwrap()
+        });
+        assert_eq!(report["state"], "cancelled", "{report}");
+        let first = issued(redress);
+        assert!(first > 0 && first < 12_000, "{first}");
+        redress.run(&["run", "resume", "1", "--as", "finance"]).refuses("is cancelled, so it cannot be resumed");
+        assert_eq!(redress.issue()["issued"], 12_000 - first);
+        assert_eq!(state(redress), "cancelled done");
+        let list = redress.run(&["run", "list"]).succeeds().stdout;
+        assert!(list.contains("cancelled by finance"), "{list}");
+    });
+}
+
+#[test]
+fn a_run_of_the_servers_survives_the_server() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff().with_policies(&["melon"]).with_budget("melon", "day:melon", "100000");
+        with_subscribers(redress, 12_000);
+        let mut other = redress.owner();
+        other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
+        let mut run = redress.command(&["issue", "--incident", INCIDENT]).stderr(Stdio::null()).spawn().unwrap();
+        wait_until("the run is open", || redress.number("SELECT count(*) FROM run") == 1);
+        run.kill().unwrap();
+        run.wait().unwrap();
+        // Handed over to the servers, as POST /v1/runs does; the first is killed in the midst of it.
+        redress.sql("UPDATE run SET served = true");
+        let server = redress.serve();
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        wait_until("the server is at it", || redress.number(waits) > 0);
+        server.kill();
+        other.batch_execute("ROLLBACK").unwrap();
+        let server = redress.serve();
+        wait_until("the next server has done it", || state(redress) == "done");
+        assert_eq!(issued(redress), 12_000);
+        assert_eq!(server.stop(), Some(0));
+    });
+}
