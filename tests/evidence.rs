@@ -606,11 +606,14 @@ fn staff_file_evidence_for_a_caller_of_their_service() {
     });
 }
 
+/// What lies in a bucket, by path.
+type Objects = std::sync::Arc<std::sync::Mutex<std::collections::BTreeMap<String, Vec<u8>>>>;
+
 /// A bucket: what is put can be got and deleted; every request must be signed.
-fn bucket() -> (String, std::sync::Arc<std::sync::Mutex<std::collections::BTreeMap<String, Vec<u8>>>>) {
+fn bucket() -> (String, Objects) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let objects = std::sync::Arc::new(std::sync::Mutex::new(std::collections::BTreeMap::new()));
+    let objects = Objects::default();
     let kept = std::sync::Arc::clone(&objects);
     std::thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
