@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audit;
+mod catalogue;
 mod claimants;
 mod claims;
 mod commands;
@@ -13,6 +14,7 @@ mod faults;
 mod harness;
 mod issuing;
 mod ledger;
+mod limits;
 mod mail;
 mod rights;
 mod rosters;

@@ -1,5 +1,7 @@
 //! Configuration: flags, then environment, then `<data-dir>/redress.toml`. Secrets also come from files.
 
+mod rates;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -7,6 +9,8 @@ use serde::Deserialize;
 
 use crate::cli::{Format, Global};
 use crate::error::{AppError, AppResult};
+
+pub use self::rates::{Proxies, RateLimits};
 
 /// The file in the data folder that flags and environment override.
 pub const FILE_NAME: &str = "redress.toml";
@@ -49,6 +53,8 @@ pub struct Settings {
     pub customer_tokens: Option<CustomerTokenSettings>,
     /// Whether claims are taken for any customer from whoever sends them.
     pub open_filing: bool,
+    /// How much one client may ask.
+    pub rates: RateLimits,
 }
 
 /// How the operator's tokens of customers are checked.
@@ -79,6 +85,8 @@ struct SettingsFile {
     customer_audience: Option<String>,
     customer_issuer: Option<String>,
     open_filing: Option<bool>,
+    #[serde(default)]
+    limits: rates::RatesFile,
 }
 
 impl Settings {
@@ -105,13 +113,15 @@ impl Settings {
         };
         let open_filing =
             variable("REDRESS_OPEN_FILING")?.map(|text| truth("REDRESS_OPEN_FILING", &text)).transpose()?;
+        let production = global.production || file.production.unwrap_or(false);
         Ok(Self {
+            rates: RateLimits::load(&file.limits, production)?,
             open_filing: open_filing.or(file.open_filing).unwrap_or(customer_tokens.is_none()),
             customer_tokens,
             data_dir: global.data_dir.clone(),
             database_url,
             format: global.format,
-            production: global.production || file.production.unwrap_or(false),
+            production,
             listen: listen.or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
             pool_size,
             smtp_url,

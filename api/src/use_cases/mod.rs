@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod budgets;
+pub mod catalogue;
 pub mod claimants;
 pub mod claims;
 pub mod coverage;
