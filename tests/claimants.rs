@@ -112,7 +112,7 @@ fn with_the_operators_tokens_everybody_files_and_sees_for_himself_only() {
         // The claim's own token opens it as before, and nothing else.
         let token = filed.json()["token"].as_str().unwrap().to_owned();
         assert_eq!(get(&server, &path, &token).status, 200);
-        get(&server, "/v1/claimants/claims", &token).is_problem(401, "unauthorised");
+        get(&server, "/v1/claimants/claims", &token).is_problem(404, "not_found");
         let list = get(&server, "/v1/claimants/claims", &mine).json();
         assert_eq!(list["claims"][0]["reference"], filed.json()["reference"]);
         assert_eq!(get(&server, "/v1/claimants/claims", &other).json()["claims"], json!([]));
@@ -347,8 +347,8 @@ fn coverage_is_exact_with_a_token_and_about_what_is_stated_without() {
         redress.with_incident().with_staff().with_policies(&["melon", "kakaotalk-merchant-loss"]);
         let roster = redress.file(
             "r.csv",
-            "customer,service,reference,kind,product,valid_from,valid_until\n\
-             m-1,melon,s-1,subscription,streaming,2022-01-01T00:00:00Z,2023-01-01T00:00:00Z\n",
+            "customer,service,reference,kind,product,valid_from,valid_until,channel,extendable\n\
+             m-1,melon,s-1,subscription,streaming,2022-01-01T00:00:00Z,2023-01-01T00:00:00Z,web,true\n",
         );
         redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
         let server = serve_with_keys(redress, &json!({ "keys": [KEY.jwk()] }));

@@ -424,7 +424,7 @@ fn hostile_uploads_hear_why_and_cost_bounded_memory() {
         claim.send(&server, &large).is_problem(413, "body_too_large");
         let chunked = by_hand(&server, &claim.head("Transfer-Encoding: chunked"), |stream| {
             let head = form(&[("file", Some("a"), b"")]);
-            let head = &head[..head.len() - 24];
+            let head = &head[..head.len() - 22];
             write!(stream, "{:x}\r\n", head.len()).unwrap();
             stream.write_all(head).unwrap();
             for _ in 0..300 {

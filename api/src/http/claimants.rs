@@ -80,12 +80,13 @@ pub async fn open_session(app: web::Data<App>, request: HttpRequest, payload: we
     get, path = "/v1/claimants/claims", tag = "claims", operation_id = "list_own_claims",
     responses(
         (status = 200, description = "The claims", body = OwnClaims),
+        (status = 404, description = "The token is of one claim", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn own_claims(app: web::Data<App>, claimant: Claimant) -> ApiResult<HttpResponse> {
     let whose = claimant.whose().ok_or_else(|| {
-        ApiError::with_detail(Code::Unauthorised, "the token of one claim opens that claim; it lists none")
+        ApiError::with_detail(Code::NotFound, "the token of one claim opens that claim; it lists none")
     })?;
     let claims = web::block(move || claimants::claims_of(&app, &whose)).await??;
     Ok(HttpResponse::Ok().json(OwnClaims { claims }))
