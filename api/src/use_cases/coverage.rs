@@ -214,9 +214,9 @@ fn entitlement(
     let subject = Subject { incident: Some(view), holding: Some(holding), account, ..Subject::default() };
     let explained = active.policy.explain(&subject);
     // What is stated has no attributes: where a rule reads them, only the records can say.
+    let lacks = explained.values.iter().any(|value| ["default", "missing"].contains(&value.origin.as_str()));
     let depends = explained.outcome == OutcomeKind::Error
-        || (!from_records
-            && explained.values.iter().any(|value| ["default", "missing"].contains(&value.origin.as_str())));
+        || (!from_records && (lacks || explained.outcome == OutcomeKind::Review));
     let shown = if holding.product.is_empty() {
         holding.kind.to_string()
     } else {
