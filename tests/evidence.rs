@@ -384,7 +384,7 @@ fn peak_memory(server: &Server) -> u64 {
 }
 
 /// Far above what honest uploads take, far below what the hostile ones ask for.
-const MAX_MEMORY_MIB: u64 = 700;
+const MAX_MEMORY_MIB: u64 = 400;
 
 #[test]
 fn hostile_uploads_hear_why_and_cost_bounded_memory() {
