@@ -3,15 +3,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audit;
+mod catalogue;
+mod claimants;
 mod claims;
 mod commands;
 mod demo;
 mod desk;
 mod documents;
+mod evidence;
 mod faults;
 mod harness;
 mod issuing;
 mod ledger;
+mod limits;
 mod mail;
 mod rights;
 mod rosters;

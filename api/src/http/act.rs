@@ -8,7 +8,7 @@ use redress_store::Connection;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use super::claims::claim_of_token;
+use super::claimant::of_claimant;
 use super::headers::idempotency_key;
 use super::identity::{Staff, staff_of};
 use super::problem::{ApiError, ApiResult, Code, Problem};
@@ -68,7 +68,7 @@ pub(super) async fn caller(
             let actor = staff.may(right)?;
             Ok((claim_id(path)?, Caller::Staff(actor, reader_of(&staff))))
         }
-        None => Ok((claim_of_token(app, request, path)?, Caller::Claimant)),
+        None => Ok((of_claimant(app, request, path).await?.view.claim.id, Caller::Claimant)),
     }
 }
 

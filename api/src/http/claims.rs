@@ -2,12 +2,11 @@
 
 use actix_web::http::header::{ETAG, HeaderName, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
-use redress_domain::id::ClaimId;
-use uuid::Uuid;
 
 use super::act::caller;
 use super::body;
-use super::headers::{bearer, idempotency_key};
+use super::claimant::may_file;
+use super::headers::idempotency_key;
 use super::identity::staff_of;
 use super::metrics::Metrics;
 use super::problem::{ApiError, ApiResult, Code, Problem};
@@ -48,7 +47,10 @@ pub async fn file(
     let body = body::bytes(&request, payload).await?;
     let new: NewClaim = body::parse(&body)?;
     let actor = match new.channel {
-        Channel::Web => Actor { name: format!("customer:{}", new.customer), origin: "http".into() },
+        Channel::Web => {
+            may_file(&app, &request, &new.customer).await?;
+            Actor { name: format!("customer:{}", new.customer), origin: "http".into() }
+        }
         // Whoever files for a caller says who he is.
         _ => match staff_of(&request).await? {
             Some(staff) => staff.may_at(Right::WorkClaims, &new.service)?,
@@ -90,11 +92,4 @@ pub async fn show(app: web::Data<App>, request: HttpRequest, path: web::Path<Str
     let answer =
         web::block(move || app.store.with(|connection| status::show(&app, connection, id, caller.viewer()))).await??;
     Ok(HttpResponse::Ok().insert_header((ETAG, format!("\"{}\"", answer.version))).json(answer))
-}
-
-/// The claim that a path names, for whoever holds its token: to others it does not exist.
-pub(super) fn claim_of_token(app: &App, request: &HttpRequest, path: &str) -> ApiResult<Uuid> {
-    let token = bearer(request)?;
-    let id = Uuid::parse_str(path).map_err(|_| ApiError::with_detail(Code::InvalidPath, "the id is not a UUID"))?;
-    if app.secrets.is_claimant_token(ClaimId(id), &token) { Ok(id) } else { Err(ApiError::new(Code::NotFound)) }
 }

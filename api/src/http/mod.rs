@@ -4,22 +4,31 @@ mod act;
 pub mod api_keys;
 pub mod audit;
 pub mod body;
+pub mod claimant;
+pub mod claimants;
 pub mod claims;
 mod cookies;
 mod credentials;
 pub mod desk;
 pub mod docs;
+pub mod evidence;
 pub mod headers;
 pub mod identity;
+pub mod incidents;
+mod limits;
 pub mod mailbox;
 pub mod metrics;
 pub mod moves;
+pub mod notices;
 pub mod operations;
+pub mod policies;
 pub mod problem;
 pub mod queue;
+pub mod rosters;
 pub mod session;
 pub mod staff;
 pub mod table;
+pub mod upload;
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -30,8 +39,10 @@ use actix_web::middleware::{Compress, DefaultHeaders, from_fn};
 use actix_web::{App as Actix, HttpServer, web};
 use tracing_actix_web::TracingLogger;
 
+use self::limits::Limits;
 use self::metrics::Metrics;
 use self::problem::{ApiError, Code};
+use self::upload::Uploads;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 
@@ -81,6 +92,16 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/claims/{id}/approve-decision").post(desk::sign))
                 .service(resource("/claims/{id}/reopen").post(desk::reopen))
                 .service(resource("/claims/{id}/second-reading").post(desk::read_again))
+                .service(resource("/claims/{id}/evidence").get(evidence::list).post(evidence::add))
+                .service(resource("/claims/{id}/evidence/{evidence}").get(evidence::download))
+                .service(resource("/claimants/codes").post(claimants::ask_code))
+                .service(resource("/claimants/sessions").post(claimants::open_session))
+                .service(resource("/claimants/claims").get(claimants::own_claims))
+                .service(resource("/claims/{id}/preferences").put(notices::preferences))
+                .service(resource("/notices").get(notices::list))
+                .service(resource("/notices/requeue").post(notices::requeue))
+                .service(resource("/notices/bounces").post(notices::bounces))
+                .service(resource("/coverage").get(claimants::coverage))
                 .service(resource("/audit/proof/{claim}").get(audit::proof))
                 .service(resource("/session").get(session::show).post(session::sign_in).delete(session::sign_out))
                 .service(resource("/session/setup").post(session::set_up))
@@ -88,6 +109,16 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/session/step-up").post(session::step_up))
                 .service(resource("/sessions").get(session::list))
                 .service(resource("/sessions/{id}").delete(session::end))
+                .service(resource("/incidents").get(incidents::list).post(incidents::load))
+                .service(resource("/incidents/{id}").get(incidents::show))
+                .service(resource("/incidents/{id}/windows").get(incidents::windows))
+                .service(resource("/services").get(incidents::services))
+                .service(resource("/assets").get(incidents::assets))
+                .service(resource("/policies").get(policies::list).post(policies::check))
+                .service(resource("/policies/{id}/simulate").post(policies::simulate))
+                .service(resource("/policies/{id}/publish").post(policies::publish))
+                .service(resource("/policies/{id}/approve").post(policies::approve))
+                .service(resource("/rosters").post(rosters::import))
                 .service(resource("/staff").get(staff::list).post(staff::add))
                 .service(resource("/staff/{name}/revoke").post(staff::revoke))
                 .service(resource("/staff/{name}/reset").post(staff::reset))
@@ -129,12 +160,17 @@ pub fn bind(address: &str, search: bool) -> AppResult<TcpListener> {
 /// Starts the server on a bound address. It finishes what it accepted when it is stopped.
 pub fn start(app: App, listener: TcpListener, handle_signals: bool) -> AppResult<Server> {
     let metrics = web::Data::new(Metrics::default());
+    let uploads = web::Data::new(Uploads::default());
+    let limits = web::Data::new(Limits::new(&app.settings.rates));
     let app = web::Data::new(app);
     let server = HttpServer::new(move || {
         Actix::new()
             .app_data(app.clone())
             .app_data(metrics.clone())
+            .app_data(uploads.clone())
+            .app_data(limits.clone())
             .app_data(web::PayloadConfig::new(MAX_BODY))
+            .wrap(from_fn(limits::limit))
             .wrap(from_fn(metrics::record))
             .wrap(
                 DefaultHeaders::new()

@@ -3,9 +3,13 @@
 pub mod api_keys;
 pub mod audit;
 pub mod budgets;
+pub mod catalogue;
+pub mod claimants;
 pub mod claims;
+pub mod coverage;
 pub mod credits;
 pub mod enrolment;
+pub mod evidence;
 pub mod incidents;
 pub mod issue;
 pub mod ledger;

@@ -18,6 +18,7 @@ use crate::app::{Actor, App};
 use crate::assess;
 use crate::error::AppResult;
 use crate::policy_cache::ActivePolicy;
+use crate::use_cases::claimants::address_key;
 
 /// A report that is about to be kept.
 pub(super) struct Report<'a> {
@@ -81,7 +82,9 @@ fn closed(report: &Report<'_>, action: ClaimMove, at: DateTime<Utc>) -> AppResul
 
 fn insert(app: &App, connection: &mut Connection, row: &ClaimRow, new: &NewClaim) -> AppResult<()> {
     let plain = serde_json::to_vec(&Personal::of(new)).map_err(StoreError::corrupt)?;
-    claims::insert(connection, row, &app.secrets.seal(&plain, &personal_context(row))?)?;
+    let address = new.contact.email.as_deref().map(|email| address_key(app, email));
+    let sealed = app.secrets.seal(&plain, &personal_context(row))?;
+    claims::insert(connection, row, &sealed, address.as_deref())?;
     if new.contact.email.is_some() {
         let at = row.created_at;
         let notice = NoticeRow::queued(&row.customer_id, Uuid::now_v7(), row.id, Event::Received, at);

@@ -22,12 +22,12 @@ pub const AGAIN: &str = "again";
 pub const ALIKE: &str = "alike";
 
 /// The queue of a claim that its policy leaves to people.
-pub(super) fn queue_of(assessment: &StoredAssessment) -> &str {
+pub(in crate::use_cases) fn queue_of(assessment: &StoredAssessment) -> &str {
     assessment.queue.as_deref().unwrap_or(AGAIN)
 }
 
 /// Puts a claim into a queue.
-pub(super) fn put(
+pub(in crate::use_cases) fn put(
     connection: &mut Connection,
     claim: &ClaimRow,
     queue: &str,

@@ -23,6 +23,7 @@ use crate::app::{Actor, App};
 use crate::assess;
 use crate::error::AppResult;
 use crate::refusal::Refusal;
+use crate::use_cases::claimants::address_key;
 
 /// What changes in a draft; what is left out stays.
 #[derive(Debug, Clone, Deserialize, Validate, ToSchema)]
@@ -76,7 +77,9 @@ pub(super) fn begin(
         credited_at: None,
     };
     let plain = serde_json::to_vec(&Personal::of(new)).map_err(StoreError::corrupt)?;
-    claims::insert(connection, &row, &app.secrets.seal(&plain, &personal_context(&row))?)?;
+    let address = new.contact.email.as_deref().map(|email| address_key(app, email));
+    let sealed = app.secrets.seal(&plain, &personal_context(&row))?;
+    claims::insert(connection, &row, &sealed, address.as_deref())?;
     let entry = actor.entry("claim.draft", format!("claim {}", row.id), serde_json::json!({ "status": row.state }));
     audit::append(connection, &[entry.after(&state_of(&row.state, row.version, None))])?;
     Ok(row)

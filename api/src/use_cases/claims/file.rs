@@ -19,6 +19,7 @@ use super::{ClaimAnswer, NewClaim, Personal, answer, desk, now, state_of};
 use crate::app::{Actor, App};
 use crate::assess::{self, ClaimOutcome};
 use crate::error::AppResult;
+use crate::use_cases::claimants::address_key;
 use crate::use_cases::policies::move_of;
 
 /// What filing led to.
@@ -129,6 +130,7 @@ fn insert(
         customer: &new.customer,
         holdings: &held,
         facts: &facts,
+        evidence: &[],
         submitted_at: at,
     })? {
         Ok(assessed) => assessed,
@@ -155,7 +157,9 @@ fn insert(
         credited_at: None,
     };
     let plain = serde_json::to_vec(&Personal::of(new)).map_err(StoreError::corrupt)?;
-    claims::insert(connection, &claim, &app.secrets.seal(&plain, &personal_context(&claim))?)?;
+    let address = new.contact.email.as_deref().map(|email| address_key(app, email));
+    let sealed = app.secrets.seal(&plain, &personal_context(&claim))?;
+    claims::insert(connection, &claim, &sealed, address.as_deref())?;
     let row = AssessmentRow {
         customer_id: claim.customer_id.clone(),
         claim_id: id,
@@ -194,7 +198,10 @@ fn insert(
         assessment: Some(row),
     };
     let mut answer = answer(&view)?;
-    answer.token = Some(app.secrets.claimant_token(ClaimId(id)));
+    let token = app.secrets.claimant_token(ClaimId(id));
+    // Behind the #, where browsers keep it to themselves: no server and no log on the way sees it.
+    answer.link = Some(format!("/claims/{}#{token}", answer.reference));
+    answer.token = Some(token);
     Ok(Ok(answer))
 }
 

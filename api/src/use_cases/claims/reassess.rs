@@ -17,6 +17,7 @@ use super::{desk, now, state_of};
 use crate::app::{Actor, App};
 use crate::assess::{self, ClaimFacts};
 use crate::error::AppResult;
+use crate::use_cases::evidence;
 use crate::use_cases::policies::move_of;
 
 /// What a stored claim states, as policies read it.
@@ -75,6 +76,7 @@ pub(super) fn read(
         customer: &customer,
         holdings: &holdings::of_customer(connection, reading.incident.key, &claim.customer_id, claim.service_id)?,
         facts: &facts,
+        evidence: &evidence::kinds(connection, &claim.customer_id, claim.id)?,
         submitted_at: claim.submitted_at.unwrap_or(claim.created_at),
     })?;
     match assessed {
