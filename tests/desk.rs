@@ -544,7 +544,8 @@ fn an_export_has_every_claim_and_no_formula() {
     Redress::test(|redress| {
         let (server, _) = with_claims(redress);
         let ann = redress.client(&server, "ann", "agent");
-        let evil = merchant_claim("=HYPERLINK(\"x\")", "1");
+        let mut evil = merchant_claim("=HYPERLINK(\"x\")", "1");
+        evil["contact"] = json!({});
         assert_eq!(server.claim("evil", &evil).status, 201);
         // More than a page, so that it is read in several.
         redress.sql(
