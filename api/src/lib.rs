@@ -8,6 +8,7 @@ pub mod commands;
 pub mod demo;
 pub mod error;
 pub mod http;
+pub mod identity_provider;
 pub mod mail;
 pub mod passwords;
 pub mod policy_cache;

@@ -1,5 +1,6 @@
 //! Configuration: flags, then environment, then `<data-dir>/redress.toml`. Secrets also come from files.
 
+mod provider;
 mod rates;
 
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use crate::cli::{Format, Global};
 use crate::error::{AppError, AppResult};
 
+pub use self::provider::ProviderSettings;
 pub use self::rates::{Proxies, RateLimits};
 
 /// The file in the data folder that flags and environment override.
@@ -38,6 +40,8 @@ pub struct Settings {
     pub mail_from: String,
     /// How much one client may ask.
     pub rates: RateLimits,
+    /// The identity provider of the staff, if there is one.
+    pub provider: Option<ProviderSettings>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -51,6 +55,8 @@ struct SettingsFile {
     mail_from: Option<String>,
     #[serde(default)]
     limits: rates::RatesFile,
+    #[serde(default)]
+    oidc: provider::ProviderFile,
 }
 
 impl Settings {
@@ -82,6 +88,7 @@ impl Settings {
         let production = global.production || file.production.unwrap_or(false);
         Ok(Self {
             rates: RateLimits::load(&file.limits, production)?,
+            provider: ProviderSettings::load(&file.oidc, production)?,
             data_dir: global.data_dir.clone(),
             database_url,
             format: global.format,
