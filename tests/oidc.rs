@@ -71,7 +71,7 @@ impl Provider {
     }
 
     /// Somebody signs in at the provider, who sends him back with a code.
-    fn grant(&self, location: &str, person: &Value, lie: &dyn Fn(&mut Value)) -> (String, String) {
+    fn grant(&self, location: &str, person: &Value, lie: Lie<'_>) -> (String, String) {
         let location = Url::parse(location).unwrap();
         let query: HashMap<String, String> = location.query_pairs().into_owned().collect();
         assert_eq!((query["client_id"].as_str(), query["code_challenge_method"].as_str()), (CLIENT, "S256"));
@@ -191,7 +191,7 @@ impl<'a> Browser<'a> {
         self.get(&format!("/v1/session/oidc/callback?code={code}&state={state}"))
     }
 
-    fn sign_in(&self, provider: &Provider, person: &Value, lie: &dyn Fn(&mut Value)) -> Page {
+    fn sign_in(&self, provider: &Provider, person: &Value, lie: Lie<'_>) -> Page {
         let (code, state) = provider.grant(&self.begin(), person, lie);
         self.callback(&code, &state)
     }
@@ -200,6 +200,9 @@ impl<'a> Browser<'a> {
         serde_json::from_str(&self.get("/v1/session").2).unwrap()
     }
 }
+
+/// What the provider changes of the truth.
+type Lie<'a> = &'a dyn Fn(&mut Value);
 
 fn honest(_: &mut Value) {}
 
@@ -249,7 +252,7 @@ fn a_word_that_does_not_hold_opens_nothing() {
         let server = redress.serve_with(&provider.environment());
         redress.run(&["staff", "add", "taken", "--role", "administrator"]).succeeds();
         let ann = person("s-1", "ann", json!(["payers"]));
-        let lies: [(&str, &dyn Fn(&mut Value)); 4] = [
+        let lies: [(&str, Lie<'_>); 4] = [
             ("nonce", &|claims| claims["nonce"] = json!("another")),
             ("audience", &|claims| claims["aud"] = json!("another-client")),
             ("issuer", &|claims| claims["iss"] = json!("https://evil.example")),

@@ -32,7 +32,7 @@ const MAX_CLIENTS: usize = 100_000;
 const SHARED: u64 = 0;
 /// What is limited as signing in is: each try is a guess, or sends a mail.
 const GUESSES: &[&str] =
-    &["/v1/session", "/v1/session/setup", "/v1/session/setup/confirm", "/v1/codes", "/v1/codes/check"];
+    &["/v1/session", "/v1/session/setup", "/v1/session/setup/confirm", "/v1/claimants/codes", "/v1/claimants/sessions"];
 
 type Limiter = RateLimiter<u64, HashMapStateStore<u64>, MonotonicClock, StateInformationMiddleware>;
 
