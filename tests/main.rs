@@ -4,10 +4,12 @@
 
 mod audit;
 mod catalogue;
+mod claimants;
 mod claims;
 mod commands;
 mod demo;
 mod documents;
+mod evidence;
 mod faults;
 mod harness;
 mod issuing;

@@ -17,15 +17,14 @@ use openidconnect::{
     TokenResponse as _,
 };
 use serde::{Deserialize, Serialize};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::error::{AppError, AppResult};
+use crate::https;
 use crate::rights::Role;
 use crate::settings::ProviderSettings;
 
 /// Where the provider sends people back to.
 pub const CALLBACK: &str = "/v1/session/oidc/callback";
-const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_ANSWER: u64 = 1 << 20;
 /// What an ID token may be signed with: nothing that we, or anybody with our secret, could have made ourselves.
 const SIGNED_WITH: &[CoreJwsSigningAlgorithm] = &[
@@ -116,7 +115,7 @@ pub fn finish(settings: &ProviderSettings, errand: Errand, state: &str, code: St
         return Err(AppError::Refused("the sign-in was not begun here: begin anew".into()));
     }
     let provider = discover(settings)?;
-    let agent = agent();
+    let agent = https::agent();
     let answer = provider
         .exchange_code(AuthorizationCode::new(code))
         .map_err(unusable)?
@@ -152,31 +151,13 @@ fn role_of(settings: &ProviderSettings, claim: Option<&serde_json::Value>) -> Op
 }
 
 fn discover(settings: &ProviderSettings) -> AppResult<Provider> {
-    let agent = agent();
+    let agent = https::agent();
     let issuer = IssuerUrl::new(settings.issuer.clone()).map_err(unusable)?;
     let metadata = CoreProviderMetadata::discover(&issuer, &|request| send(&agent, request)).map_err(unusable)?;
     let redirect = RedirectUrl::new(format!("{}{CALLBACK}", settings.public_url)).map_err(unusable)?;
     let secret = settings.client_secret.clone().map(ClientSecret::new);
     let provider = Client::from_provider_metadata(metadata, ClientId::new(settings.client_id.clone()), secret);
     Ok(provider.set_redirect_uri(redirect))
-}
-
-/// Redirects are not followed: the provider's address is the operator's word, and nobody else's.
-fn agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .tls_config(TlsConfig::builder().root_certs(roots()).build())
-        .build()
-        .into()
-}
-
-/// The certificates that this machine trusts, which may be the operator's own; where it has none, the public ones.
-fn roots() -> RootCerts {
-    let trusted = rustls_native_certs::load_native_certs().certs;
-    let trusted: Vec<_> = trusted.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    if trusted.is_empty() { RootCerts::WebPki } else { RootCerts::new_with_certs(&trusted) }
 }
 
 fn send(agent: &ureq::Agent, request: HttpRequest) -> Result<HttpResponse, ureq::Error> {

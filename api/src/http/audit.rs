@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use super::claims::claim_of_token;
+use super::claimant::of_claimant;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use crate::app::App;
 use crate::use_cases::audit;
@@ -23,7 +23,7 @@ use crate::use_cases::audit;
     )
 )]
 pub async fn proof(app: web::Data<App>, request: HttpRequest, path: web::Path<String>) -> ApiResult<HttpResponse> {
-    let id = claim_of_token(&app, &request, &path)?;
+    let id = of_claimant(&app, &request, &path).await?.view.claim.id;
     let proof = web::block(move || audit::proof_of(&app, id)).await??;
     Ok(HttpResponse::Ok().json(proof.ok_or_else(|| ApiError::new(Code::NotFound))?))
 }
