@@ -17,6 +17,7 @@ mod issuing;
 mod ledger;
 mod limits;
 mod mail;
+mod oidc;
 mod rights;
 mod rosters;
 mod routes;

@@ -12,6 +12,7 @@ pub mod demo;
 pub mod error;
 pub mod http;
 pub mod https;
+pub mod identity_provider;
 pub mod mail;
 pub mod passwords;
 pub mod policy_cache;

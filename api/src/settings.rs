@@ -1,5 +1,6 @@
 //! Configuration: flags, then environment, then `<data-dir>/redress.toml`. Secrets also come from files.
 
+mod provider;
 mod rates;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use serde::Deserialize;
 use crate::cli::{Format, Global};
 use crate::error::{AppError, AppResult};
 
+pub use self::provider::ProviderSettings;
 pub use self::rates::{Proxies, RateLimits};
 
 /// The file in the data folder that flags and environment override.
@@ -55,6 +57,8 @@ pub struct Settings {
     pub open_filing: bool,
     /// How much one client may ask.
     pub rates: RateLimits,
+    /// The identity provider of the staff, if there is one.
+    pub provider: Option<ProviderSettings>,
 }
 
 /// How the operator's tokens of customers are checked.
@@ -87,6 +91,8 @@ struct SettingsFile {
     open_filing: Option<bool>,
     #[serde(default)]
     limits: rates::RatesFile,
+    #[serde(default)]
+    oidc: provider::ProviderFile,
 }
 
 impl Settings {
@@ -116,6 +122,7 @@ impl Settings {
         let production = global.production || file.production.unwrap_or(false);
         Ok(Self {
             rates: RateLimits::load(&file.limits, production)?,
+            provider: ProviderSettings::load(&file.oidc, production)?,
             open_filing: open_filing.or(file.open_filing).unwrap_or(customer_tokens.is_none()),
             customer_tokens,
             data_dir: global.data_dir.clone(),

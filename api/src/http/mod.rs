@@ -20,6 +20,7 @@ pub mod mailbox;
 pub mod metrics;
 pub mod moves;
 pub mod notices;
+pub mod oidc;
 pub mod operations;
 pub mod policies;
 pub mod problem;
@@ -106,12 +107,14 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/session").get(session::show).post(session::sign_in).delete(session::sign_out))
                 .service(resource("/session/setup").post(session::set_up))
                 .service(resource("/session/setup/confirm").post(session::confirm))
+                .service(resource("/session/oidc").get(oidc::begin))
+                .service(resource("/session/oidc/callback").get(oidc::finish))
                 .service(resource("/session/step-up").post(session::step_up))
                 .service(resource("/sessions").get(session::list))
                 .service(resource("/sessions/{id}").delete(session::end))
                 .service(resource("/incidents").get(incidents::list).post(incidents::load))
                 .service(resource("/incidents/{id}").get(incidents::show))
-                .service(resource("/incidents/{id}/windows").get(incidents::windows))
+                .service(resource("/incidents/{id}/windows").get(incidents::windows).post(incidents::set_windows))
                 .service(resource("/services").get(incidents::services))
                 .service(resource("/assets").get(incidents::assets))
                 .service(resource("/policies").get(policies::list).post(policies::check))
@@ -170,6 +173,7 @@ pub fn start(app: App, listener: TcpListener, handle_signals: bool) -> AppResult
             .app_data(uploads.clone())
             .app_data(limits.clone())
             .app_data(web::PayloadConfig::new(MAX_BODY))
+            .app_data(web::QueryConfig::default().error_handler(|error, _| problem::invalid_query(&error).into()))
             .wrap(from_fn(limits::limit))
             .wrap(from_fn(metrics::record))
             .wrap(

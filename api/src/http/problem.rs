@@ -75,6 +75,8 @@ codes! {
     InvalidRequest = ("invalid_request", UNPROCESSABLE_ENTITY, "The request is not valid");
     /// A part of the path is not what it must be.
     InvalidPath = ("invalid_path", BAD_REQUEST, "The path is not valid");
+    /// A part of the query is not what it must be.
+    InvalidQuery = ("invalid_query", BAD_REQUEST, "The query is not valid");
     /// The header is missing or malformed.
     IdempotencyKeyMissing = ("idempotency_key_missing", BAD_REQUEST, "An Idempotency-Key is needed");
     /// The key came with another request before.
@@ -295,6 +297,11 @@ fn movements_refused(items: &[crate::use_cases::credits::ItemRefusal]) -> ApiErr
         })
         .collect();
     ApiError { errors, ..ApiError::new(code) }
+}
+
+/// The problem of a query that cannot be read.
+pub(super) fn invalid_query(error: &actix_web::error::QueryPayloadError) -> ApiError {
+    ApiError::with_detail(Code::InvalidQuery, error.to_string())
 }
 
 impl From<StoreError> for ApiError {
