@@ -332,7 +332,8 @@ fn heads_are_consistent_over_time_and_survive_a_kill() {
         heads.push(head("served.json"));
         // More than one tile of leaves, the last of them not yet sealed.
         for number in 0..300 {
-            assert_eq!(server.claim(&format!("key-{number}"), &merchant_claim("m-1", "0")).status, 201);
+            let claim = merchant_claim("m-1", &(1000 + number).to_string());
+            assert_eq!(server.claim(&format!("key-{number}"), &claim).status, 201);
         }
         let proof = proof_of(&server, &claim);
         assert_eq!(proof.status, 200, "{}", proof.text());

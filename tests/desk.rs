@@ -712,3 +712,18 @@ fn samples_are_read_again_by_somebody_else() {
         assert_eq!(reopened["status"], "in_review");
     });
 }
+
+#[test]
+fn the_same_loss_at_the_same_moment_is_one_claim() {
+    Redress::test(|redress| {
+        let server = with_merchants(redress);
+        let answers: Vec<Answer> = std::thread::scope(|scope| {
+            let file = |number: u32| server.claim(&format!("k-{number}"), &merchant_claim("m-1", "900000"));
+            let threads: Vec<_> = (0..12).map(|number| scope.spawn(move || file(number))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(answers.iter().all(|answer| answer.status == 201));
+        assert_eq!(redress.number("SELECT count(*) FROM claim WHERE duplicate_of IS NULL"), 1);
+        assert_eq!(redress.number("SELECT count(*) FROM claim WHERE duplicate_of IS NOT NULL AND state = 'closed'"), 11);
+    });
+}

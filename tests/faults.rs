@@ -205,7 +205,10 @@ fn send_until(server: &crate::harness::Server, after: usize, strike: impl FnOnce
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     let key = format!("key-{}", tried.fetch_add(1, Ordering::Relaxed));
-                    match server.try_claim(&key, &merchant_claim("m-1", "1000")) {
+                    // Each is another loss: the same one would be one claim.
+                    let mut claim = merchant_claim("m-1", "1000");
+                    claim["facts"]["till"] = format!("{}-{key}", server.pid()).into();
+                    match server.try_claim(&key, &claim) {
                         Some(answer) if answer.status == 201 => acknowledged.lock().unwrap().push((key, answer.json())),
                         _ => over.store(true, Ordering::Relaxed),
                     }
@@ -227,7 +230,9 @@ fn assert_all_there(server: &crate::harness::Server, sent: &Sent) {
         assert_eq!(shown.json()["reference"], claim["reference"]);
     }
     let (key, claim) = sent.acknowledged.last().unwrap();
-    let again = server.claim(key, &merchant_claim("m-1", "1000"));
+    let mut same = merchant_claim("m-1", "1000");
+    same["facts"] = claim["facts"].clone();
+    let again = server.claim(key, &same);
     assert_eq!((again.json(), again.header("idempotency-replayed")), (claim.clone(), "true"));
 }
 

@@ -153,6 +153,11 @@ impl Case {
         Ok(notices::queue(connection, &[notice.on_occasion(self.claim.version)])?)
     }
 
+    /// Whether another message is kept: as many as are shown, and no more.
+    pub(super) fn has_room(&self, connection: &mut Connection) -> AppResult<bool> {
+        Ok(messages::count(connection, &self.claim.customer_id, self.claim.id)? < messages::MAX_SHOWN)
+    }
+
     /// Keeps what somebody wrote, sealed; `staff` is none for the claimant.
     pub(super) fn write(
         &self,
@@ -163,7 +168,7 @@ impl Case {
         text: &str,
         at: DateTime<Utc>,
     ) -> AppResult<Uuid> {
-        if messages::count(connection, &self.claim.customer_id, self.claim.id)? >= messages::MAX_SHOWN {
+        if !self.has_room(connection)? {
             let most = messages::MAX_SHOWN;
             return Err(Refusal::Conflict(format!("a claim has at most {most} messages")).into());
         }

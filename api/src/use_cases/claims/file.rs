@@ -18,7 +18,7 @@ use super::reference::new_reference;
 use super::{ClaimAnswer, NewClaim, Personal, answer, desk, now, state_of};
 use crate::app::{Actor, App};
 use crate::assess::{self, ClaimOutcome};
-use crate::error::AppResult;
+use crate::error::{AppError, AppResult};
 use crate::use_cases::claimants::address_key;
 use crate::use_cases::policies::move_of;
 
@@ -44,6 +44,16 @@ pub enum Filed {
 
 /// Files a claim once per (customer, key); `request` is the body as it came, byte for byte.
 pub fn file(app: &App, new: &NewClaim, key: &str, request: &[u8], actor: &Actor) -> AppResult<Filed> {
+    match try_file(app, new, key, request, actor) {
+        // The same loss came under another key at the same moment: by now it is there to be merged into.
+        Err(AppError::Store(error)) if error.constraint() == Some("claim_once") => {
+            try_file(app, new, key, request, actor)
+        }
+        filed => filed,
+    }
+}
+
+fn try_file(app: &App, new: &NewClaim, key: &str, request: &[u8], actor: &Actor) -> AppResult<Filed> {
     let request_hash = Sha256::digest(request).to_vec();
     app.store.transaction(|connection| {
         if !idempotency::try_lock(connection, lock_of(&new.customer, key))? {
