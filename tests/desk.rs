@@ -724,6 +724,9 @@ fn the_same_loss_at_the_same_moment_is_one_claim() {
         });
         assert!(answers.iter().all(|answer| answer.status == 201));
         assert_eq!(redress.number("SELECT count(*) FROM claim WHERE duplicate_of IS NULL"), 1);
-        assert_eq!(redress.number("SELECT count(*) FROM claim WHERE duplicate_of IS NOT NULL AND state = 'closed'"), 11);
+        assert_eq!(
+            redress.number("SELECT count(*) FROM claim WHERE duplicate_of IS NOT NULL AND state = 'closed'"),
+            11
+        );
     });
 }

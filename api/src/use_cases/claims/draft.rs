@@ -139,7 +139,12 @@ pub fn submit(
         claims::mark_merged(connection, &case.claim, first.id)?;
         return duplicates::merge(app, connection, &case.claim, first.id, &personal.description, actor, at);
     }
-    claims::mark_submitted(connection, claim, Some(loss), at)?;
+    claims::mark_submitted(connection, claim, Some(loss), at).map_err(|error| match error.constraint() {
+        Some("claim_once") => {
+            Refusal::Conflict("the same loss was claimed at this moment: send it again".into()).into()
+        }
+        _ => crate::error::AppError::from(error),
+    })?;
     claim.submitted_at = Some(at);
     claim.loss = Some(loss);
     case.log(connection, actor, "claim.submit", serde_json::json!({}), &before)?;
