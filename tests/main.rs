@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audit;
+mod backup;
 mod claims;
 mod commands;
 mod demo;
@@ -10,6 +11,7 @@ mod documents;
 mod faults;
 mod harness;
 mod issuing;
+mod kills;
 mod ledger;
 mod mail;
 mod rights;

@@ -115,6 +115,16 @@ pub enum Command {
     /// Members of staff
     #[command(subcommand)]
     Staff(StaffCommand),
+    /// Write the whole database into a file, while everything goes on; the keys are not in it
+    Backup {
+        /// The file, which must not exist
+        file: PathBuf,
+    },
+    /// Put a backup into a new data folder or an empty database; the keys of its time must be in place
+    Restore {
+        /// The file
+        file: PathBuf,
+    },
     /// Say what is wrong with this installation, and the remedy
     Doctor,
 }

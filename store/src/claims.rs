@@ -119,6 +119,17 @@ pub fn sealed(connection: &mut Connection, customer: &str, id: Uuid) -> StoreRes
     Ok(personal::table.find((customer, id)).select(personal::sealed).first(connection).optional()?)
 }
 
+/// Any claim with what is sealed of it, to try a key on.
+pub fn any_personal(connection: &mut Connection) -> StoreResult<Option<(ClaimRow, Vec<u8>)>> {
+    Ok(claim::table
+        .inner_join(
+            personal::table.on(personal::customer_id.eq(claim::customer_id).and(personal::claim_id.eq(claim::id))),
+        )
+        .select((ClaimRow::as_select(), personal::sealed))
+        .first(connection)
+        .optional()?)
+}
+
 /// Moves a claim; the update filters on the states from which the move is legal, so that two movers cannot both win.
 /// Returns false when the claim does not stand in one of them.
 pub fn advance(

@@ -3,6 +3,7 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod backup;
 pub mod balances;
 pub mod claims;
 pub mod connection;
@@ -10,6 +11,7 @@ pub mod credits;
 pub mod embedded;
 pub mod error;
 pub mod export;
+pub mod failpoint;
 pub mod health;
 pub mod holdings;
 pub mod idempotency;

@@ -1,6 +1,7 @@
 //! The commands: each reads its flags, calls one use case, prints what came of it and chooses the exit code.
 
 mod audit;
+mod backup;
 mod credit;
 mod doctor;
 mod ledger;
@@ -35,6 +36,7 @@ pub fn run(cli: Cli) -> AppResult<ExitCode> {
         Command::Serve(args) => serve::run(Settings::load(&global, args.listen)?),
         Command::Migrate { plan } => migrate(&Settings::load(&global, None)?, plan),
         Command::Doctor => doctor::run(&global),
+        Command::Restore { file } => backup::restore(Settings::load(&global, None)?, &file),
         Command::Policy(PolicyCommand::Check { paths }) => printed(|out| policy::check(&paths, output(format), out)),
         Command::Policy(PolicyCommand::Test { paths }) => printed(|out| policy::test(&paths, output(format), out)),
         Command::Policy(PolicyCommand::Assess { policy, facts }) => {
@@ -120,6 +122,7 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
         | Command::Demo(_)
         | Command::Serve(_)
         | Command::Migrate { .. }
+        | Command::Restore { .. }
         | Command::Doctor => {}
         Command::Roster(RosterCommand::Import { file, incident, refusals }) => {
             let incident = incident_flag(&incident)?;
@@ -159,6 +162,7 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
             let report = reports::liability(app, incident.as_ref(), at)?;
             print_or(format, &report, || print::liability(&report));
         }
+        Command::Backup { file } => backup::write(app, &file, format)?,
         Command::Staff(command) => staff_command(app, command, format)?,
     }
     Ok(ExitCode::SUCCESS)

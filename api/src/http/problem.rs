@@ -200,7 +200,7 @@ impl From<AppError> for ApiError {
             AppError::Items { refused, .. } => movements_refused(&refused),
             AppError::Store(error) => error.into(),
             AppError::Embedded(error) => unavailable(&error),
-            error @ AppError::Io { .. } => internal(&error),
+            error @ (AppError::Io { .. } | AppError::Backup(_)) => internal(&error),
         }
     }
 }

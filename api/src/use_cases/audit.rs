@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::error::{AppError, AppResult};
 
 /// The file in the data folder that keeps the newest head outside the database.
-const HEAD_FILE: &str = "log-head.json";
+pub(super) const HEAD_FILE: &str = "log-head.json";
 
 /// Gives what was committed since its place in the log, and keeps the new head outside the database.
 pub fn seal(app: &App, reach: Reach) -> AppResult<Pass> {

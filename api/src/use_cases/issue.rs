@@ -20,6 +20,7 @@ use redress_domain::id::{IncidentId, PolicyId, ServiceId};
 use redress_domain::policy::IncidentView;
 use redress_domain::run::{RunMove, RunState};
 use redress_domain::{Amount, AssetCode};
+use redress_store::failpoint::{Point, reach};
 use redress_store::incidents::{self, StoredIncident};
 use redress_store::ledger::{self, BudgetRow};
 use redress_store::runs::{self, RunRow};
@@ -390,6 +391,7 @@ fn execute(
         issued: AtomicU64::new(0),
         tally: Mutex::default(),
     };
+    reach(Point::Opened);
     let outcomes: Vec<AppResult<()>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..order.workers.max(1)).map(|_| scope.spawn(|| work.until_done())).collect();
         threads
@@ -400,6 +402,7 @@ fn execute(
             .collect()
     });
     let failure = outcomes.into_iter().find_map(Result::err);
+    reach(Point::Closing);
     let is_left = watcher.is_leaving() && failure.is_none() && !work.is_over()?;
     let tally = work.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     let (state, stopped) = match is_left {
@@ -463,6 +466,7 @@ impl Work<'_> {
         while !self.stop.load(Ordering::Relaxed) && !self.watcher.is_leaving() {
             match self.next_chunk() {
                 Ok(Some(part)) => {
+                    reach(Point::Committed);
                     tries = 0;
                     let issued = self.issued.fetch_add(part.credits, Ordering::Relaxed) + part.credits;
                     self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&part)?;
@@ -485,6 +489,7 @@ impl Work<'_> {
         self.context.app.store.transaction(|connection| {
             let Some(chunk) = runs::take_chunk(connection, self.run)? else { return Ok(None) };
             let planned = chunk::plan(self.context, connection, &chunk)?;
+            reach(Point::Planned);
             chunk::commit(self.context, connection, self.run, chunk.seq, &planned)?;
             Ok(Some(planned.tally))
         })

@@ -1,6 +1,7 @@
 //! What Redress does, as plain functions that the API, the pages and the command line share.
 
 pub mod audit;
+pub mod backup;
 pub mod budgets;
 pub mod claims;
 pub mod credits;
