@@ -20,4 +20,5 @@ mod routes;
 mod runs;
 mod secrets;
 mod server;
+mod sharding;
 mod stacking;

@@ -67,8 +67,8 @@ pub struct NewRun<'a> {
     pub plan: Option<(&'a serde_json::Value, &'a str)>,
     /// Whether it is above a limit and waits.
     pub needs_approval: bool,
-    /// Whether servers execute it.
-    pub served: bool,
+    /// Whether servers execute it, because of the request with this key.
+    pub request_key: Option<&'a str>,
 }
 
 /// A chunk taken by this worker, locked until its transaction ends.
@@ -148,7 +148,8 @@ pub fn open(connection: &mut Connection, new: &NewRun<'_>, chunks: &[Chunk]) -> 
             run::plan.eq(new.plan.map(|(plan, _)| plan)),
             run::plan_hash.eq(new.plan.map(|(_, hash)| hash)),
             run::needs_approval.eq(new.needs_approval),
-            run::served.eq(new.served),
+            run::served.eq(new.request_key.is_some()),
+            run::request_key.eq(new.request_key),
         ))
         .returning(RunRow::as_returning())
         .get_result(connection)?;

@@ -283,6 +283,7 @@ diesel::table! {
         approved_by -> Nullable<Text>,
         approved_at -> Nullable<Timestamptz>,
         served -> Bool,
+        request_key -> Nullable<Text>,
     }
 }
 

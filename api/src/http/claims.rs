@@ -97,7 +97,7 @@ pub(super) fn claim_of_token(app: &App, request: &HttpRequest, path: &str) -> Ap
     if app.secrets.is_claimant_token(ClaimId(id), &token) { Ok(id) } else { Err(ApiError::new(Code::NotFound)) }
 }
 
-fn idempotency_key(request: &HttpRequest) -> ApiResult<String> {
+pub(super) fn idempotency_key(request: &HttpRequest) -> ApiResult<String> {
     let missing = || {
         ApiError::with_detail(
             Code::IdempotencyKeyMissing,

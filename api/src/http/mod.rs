@@ -1,6 +1,7 @@
 //! The server: every route on one screen, what stands before them, and how it starts and stops.
 
 pub mod audit;
+mod body;
 pub mod claims;
 mod credentials;
 pub mod docs;
@@ -9,6 +10,7 @@ pub mod mailbox;
 pub mod metrics;
 pub mod operations;
 pub mod problem;
+pub mod runs;
 pub mod session;
 pub mod table;
 
@@ -53,6 +55,12 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/claims").post(claims::file))
                 .service(resource("/claims/{id}").get(claims::show))
                 .service(resource("/audit/proof/{claim}").get(audit::proof))
+                .service(resource("/runs").get(runs::list).post(runs::start))
+                .service(resource("/runs/{id}").get(runs::show))
+                .service(resource("/runs/{id}/approve").post(runs::approve))
+                .service(resource("/runs/{id}/pause").post(runs::pause))
+                .service(resource("/runs/{id}/resume").post(runs::resume))
+                .service(resource("/runs/{id}/cancel").post(runs::cancel))
                 .service(resource("/session").get(session::show).delete(session::sign_out)),
         )
         .default_service(web::to(not_found));

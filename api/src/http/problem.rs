@@ -100,6 +100,8 @@ codes! {
     ReversedAlready = ("transfer_reversed_already", CONFLICT, "It was reversed before; nothing was moved");
     /// The ledger's rules refuse the movement; nothing was moved.
     MovementRefused = ("movement_refused", CONFLICT, "The ledger refuses this; nothing was moved");
+    /// The run's state, its plan or the second signature refuses.
+    RunRefused = ("run_refused", CONFLICT, "The run does not allow this");
     /// The database cannot be reached.
     Unavailable = ("unavailable", SERVICE_UNAVAILABLE, "The service is not available; nothing was recorded");
     /// A mistake of ours.

@@ -40,6 +40,13 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/claims", Who::Public),
     route("GET", "/v1/claims/{id}", Who::Claimant),
     route("GET", "/v1/audit/proof/{claim}", Who::Claimant),
+    route("POST", "/v1/runs", Who::Staff(Right::RunIssue)),
+    route("GET", "/v1/runs", Who::Staff(Right::ReadRuns)),
+    route("GET", "/v1/runs/{id}", Who::Staff(Right::ReadRuns)),
+    route("POST", "/v1/runs/{id}/approve", Who::Staff(Right::ApproveRuns)),
+    route("POST", "/v1/runs/{id}/pause", Who::Staff(Right::RunIssue)),
+    route("POST", "/v1/runs/{id}/resume", Who::Staff(Right::RunIssue)),
+    route("POST", "/v1/runs/{id}/cancel", Who::Staff(Right::RunIssue)),
     route("GET", "/v1/session", Who::Member),
     route("DELETE", "/v1/session", Who::Member),
 ];

@@ -26,6 +26,7 @@ use redress_store::ledger::{self, BudgetRow};
 use redress_store::runs::{self, RunRow};
 use redress_store::{Connection, StoreError, audit, policies, run_lifecycle};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use self::begin::Begun;
 pub(super) use self::begin::{plan_of, void_reason};
@@ -89,7 +90,7 @@ impl Watcher for Nobody {
 }
 
 /// What one policy came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyTally {
     /// Subjects that are granted something.
     pub granted: u64,
@@ -104,7 +105,7 @@ pub struct PolicyTally {
 }
 
 /// What was or would be credited of an asset at a service under a policy.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreditTally {
     /// How many credits.
     pub credits: u64,
@@ -124,7 +125,7 @@ impl CreditTally {
 }
 
 /// The figures of a chunk, a run or a plan.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tally {
     /// How many credits.
     pub credits: u64,
@@ -177,11 +178,12 @@ impl Tally {
 }
 
 /// What an execution did, or would do.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Report {
     /// The run; none for a plan.
     pub run: Option<i64>,
     /// Where the run stands; none for a plan.
+    #[schema(value_type = Option<String>)]
     pub state: Option<RunState>,
     /// The plan's hash, which an approval names.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -199,7 +201,7 @@ pub struct Report {
 }
 
 /// How a budget stands against what is or would be issued.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BudgetState {
     /// The service.
     pub service: String,
@@ -359,10 +361,10 @@ pub fn go_on(app: &App, run_id: i64, workers: usize, actor: &Actor, watcher: &dy
 }
 
 /// Opens a run that the servers execute, as soon as it may be.
-pub fn open_for_servers(app: &App, order: &Order, actor: &Actor) -> AppResult<RunRow> {
+pub fn open_for_servers(app: &App, order: &Order, key: &str, actor: &Actor) -> AppResult<RunRow> {
     may_issue(app, actor)?;
     super::policies::assess_overlooked(app, actor)?;
-    begin::open_for_servers(&Context::load(app, order, actor)?, order)
+    begin::open_for_servers(&Context::load(app, order, actor)?, order, key)
 }
 
 fn may_issue(app: &App, actor: &Actor) -> AppResult<()> {

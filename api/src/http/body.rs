@@ -1,0 +1,85 @@
+//! Bodies of requests: bounded, declared as JSON, and read so that every wrong field is named by its pointer.
+
+use actix_web::{HttpMessage, HttpRequest, web};
+use serde::de::DeserializeOwned;
+use validator::{Validate, ValidationErrors, ValidationErrorsKind};
+
+use super::problem::{ApiError, ApiResult, Code, FieldError};
+
+/// The document that a request brings.
+pub async fn json<T: DeserializeOwned + Validate>(request: &HttpRequest, payload: web::Payload) -> ApiResult<T> {
+    parse(&bytes(request, payload).await?)
+}
+
+/// The whole body of a request that declares JSON.
+pub async fn bytes(request: &HttpRequest, payload: web::Payload) -> ApiResult<web::Bytes> {
+    if request.content_type() != "application/json" {
+        return Err(ApiError::with_detail(Code::UnsupportedMediaType, "send Content-Type: application/json"));
+    }
+    match payload.to_bytes_limited(super::MAX_BODY).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) => Err(ApiError::with_detail(Code::MalformedBody, error.to_string())),
+        Err(_) => {
+            Err(ApiError::with_detail(Code::BodyTooLarge, format!("at most {} bytes are taken", super::MAX_BODY)))
+        }
+    }
+}
+
+/// Reads a request: its shape by serde, its rules by validator; every wrong field is named by its pointer.
+pub fn parse<T: DeserializeOwned + Validate>(body: &[u8]) -> ApiResult<T> {
+    // Serde would read a list as the members in their order, which no document promises.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::with_detail(Code::MalformedBody, "the body is no JSON object"));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let pointer = pointer_of(error.path());
+        let inner = error.inner();
+        match inner.classify() {
+            serde_json::error::Category::Data => ApiError::field(pointer, strip_place(&inner.to_string())),
+            _ => ApiError::with_detail(Code::MalformedBody, inner.to_string()),
+        }
+    })?;
+    reader.end().map_err(|error| ApiError::with_detail(Code::MalformedBody, error.to_string()))?;
+    value.validate().map_err(|errors| {
+        let mut fields = Vec::new();
+        collect("", &errors, &mut fields);
+        ApiError::fields(fields)
+    })?;
+    Ok(value)
+}
+
+/// Serde appends the place in the text; the pointer says it better.
+fn strip_place(message: &str) -> String {
+    message.split(" at line ").next().unwrap_or(message).to_owned()
+}
+
+fn pointer_of(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => format!("/{variant}"),
+            Segment::Unknown => String::new(),
+        })
+        .collect()
+}
+
+fn collect(prefix: &str, errors: &ValidationErrors, fields: &mut Vec<FieldError>) {
+    for (field, kind) in errors.errors() {
+        let pointer = format!("{prefix}/{field}");
+        match kind {
+            ValidationErrorsKind::Struct(inner) => collect(&pointer, inner, fields),
+            ValidationErrorsKind::List(items) => {
+                for (index, inner) in items {
+                    collect(&format!("{pointer}/{index}"), inner, fields);
+                }
+            }
+            ValidationErrorsKind::Field(found) => fields.extend(found.iter().map(|error| FieldError {
+                pointer: pointer.clone(),
+                detail: error.message.as_ref().map_or_else(|| error.code.to_string(), ToString::to_string),
+            })),
+        }
+    }
+}
