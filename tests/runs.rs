@@ -41,7 +41,7 @@ fn approve(redress: &Redress, run: &str, plan: &str, by: &str) -> Ran {
 }
 
 fn state(redress: &Redress) -> String {
-    redress.text("SELECT string_agg(state, ' ' ORDER BY id) FROM run")
+    redress.text("SELECT coalesce(string_agg(state, ' ' ORDER BY id), '') FROM run")
 }
 
 fn issued(redress: &Redress) -> i64 {
@@ -279,7 +279,7 @@ fn over_http_a_run_is_planned_approved_executed_by_the_server_and_watched() {
         // Four eyes, and the plan that was seen.
         let plan = run["plan"].as_str().unwrap();
         let approval = serde_json::json!({ "plan": plan });
-        finance.post_once("/v1/runs/1/approve", &approval).is_problem(409, "run_refused");
+        finance.post_once("/v1/runs/1/approve", &approval).is_problem(409, "second_person_needed");
         second
             .post_once("/v1/runs/1/approve", &serde_json::json!({ "plan": "0".repeat(64) }))
             .is_problem(409, "run_refused");

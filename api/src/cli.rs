@@ -407,6 +407,18 @@ pub enum ReportCommand {
         #[arg(long, value_name = "NAME")]
         incident: Option<String>,
     },
+    /// How far people came: credited without a claim, reported, decided, paid, and where the others wait
+    Funnel {
+        /// Only this incident
+        #[arg(long, value_name = "NAME")]
+        incident: Option<String>,
+    },
+    /// Whether it was announced within 30 days how damages are claimed
+    NoticeClocks {
+        /// Only this incident
+        #[arg(long, value_name = "NAME")]
+        incident: Option<String>,
+    },
     /// What is still owed, delivered, expired and written off: face value, cost and breakage apart
     Liability {
         /// Only this incident

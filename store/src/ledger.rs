@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Integer, Text, Timestamptz};
 use redress_domain::AssetCode;
 use redress_domain::id::{IncidentId, ServiceId};
 use redress_domain::ledger::{TransferCode, expense_account, owed_account, provision_account};
@@ -193,16 +193,17 @@ pub fn request_budget(
         .get_result(connection)?)
 }
 
-/// Approves the oldest open request of this budget and amount, and recognises it in the ledger.
+/// Approves the open request of this number, or the oldest of this budget and amount, and recognises it in the ledger.
 /// The database refuses whoever asked for it.
 pub fn approve_budget(
     connection: &mut Connection,
     row: &BudgetRow,
+    number: Option<i64>,
     amount: i64,
     by: &str,
     at: DateTime<Utc>,
 ) -> StoreResult<i64> {
-    let request = take_open_request(connection, row, amount, by)?;
+    let request = take_open_request(connection, row, number, amount, by)?;
     diesel::update(budget_request::table.find(request))
         .set((budget_request::approved_by.eq(by), budget_request::approved_at.eq(at)))
         .execute(connection)?;
@@ -229,15 +230,16 @@ pub fn approve_budget(
     Ok(request)
 }
 
-/// Rejects the oldest open request of this budget and amount; it can never be approved from then on.
+/// Rejects the open request of this number, or the oldest of this budget and amount; it can never be approved from then on.
 pub fn reject_budget(
     connection: &mut Connection,
     row: &BudgetRow,
+    number: Option<i64>,
     amount: i64,
     by: &str,
     at: DateTime<Utc>,
 ) -> StoreResult<i64> {
-    let request = take_open_request(connection, row, amount, by)?;
+    let request = take_open_request(connection, row, number, amount, by)?;
     diesel::update(budget_request::table.find(request))
         .set((budget_request::rejected_by.eq(by), budget_request::rejected_at.eq(at)))
         .execute(connection)?;
@@ -245,8 +247,15 @@ pub fn reject_budget(
 }
 
 /// The oldest request of this budget and amount that nobody decided, held until the transaction ends.
-fn take_open_request(connection: &mut Connection, row: &BudgetRow, amount: i64, by: &str) -> StoreResult<i64> {
+fn take_open_request(
+    connection: &mut Connection,
+    row: &BudgetRow,
+    number: Option<i64>,
+    amount: i64,
+    by: &str,
+) -> StoreResult<i64> {
     budget_request::table
+        .filter(budget_request::id.nullable().eq(number).or(number.is_none().into_sql::<Bool>()))
         .filter(budget_request::budget_id.eq(row.key).and(budget_request::amount.eq(amount)))
         .filter(budget_request::approved_at.is_null().and(budget_request::rejected_at.is_null()))
         // Another person's first: one's own may stand beside it, and only that one cannot be approved.

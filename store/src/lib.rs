@@ -5,6 +5,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod backup;
 pub mod balances;
+pub mod budgets;
 pub mod claims;
 pub mod connection;
 pub mod credits;

@@ -7,6 +7,7 @@ mod doctor;
 mod ledger;
 pub mod policy;
 pub mod print;
+mod report;
 mod run;
 mod serve;
 
@@ -157,6 +158,16 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
             let report = reports::exposure(app, incident.as_ref())?;
             print_or(format, &report, || print::exposure(&report));
         }
+        Command::Report(ReportCommand::Funnel { incident }) => {
+            let incident = incident.as_deref().map(incident_flag).transpose()?;
+            let found = reports::funnel(app, incident.as_ref())?;
+            print_or(format, &found, || report::funnel(&found));
+        }
+        Command::Report(ReportCommand::NoticeClocks { incident }) => {
+            let incident = incident.as_deref().map(incident_flag).transpose()?;
+            let found = reports::notice_clocks(app, incident.as_ref(), chrono::Utc::now())?;
+            print_or(format, &found, || report::notice_clocks(&found));
+        }
         Command::Report(ReportCommand::Liability { incident, at }) => {
             let incident = incident.as_deref().map(incident_flag).transpose()?;
             let report = reports::liability(app, incident.as_ref(), at)?;
@@ -198,7 +209,7 @@ fn migrate(settings: &Settings, plan: bool) -> AppResult<ExitCode> {
 
 fn budget(app: &App, args: &BudgetArgs, format: Format, act: Act) -> AppResult<()> {
     let order = budgets::BudgetOrder::parse(&args.incident, &args.service, &args.asset, &args.amount)?;
-    let request = budgets::order(app, &order, &args.by, &Actor::at_command_line(Some(&args.by)), act)?;
+    let request = budgets::order(app, &order, &Actor::at_command_line(Some(&args.by)), act)?;
     let verb = act.done();
     let state = serde_json::json!({ "request": request, "state": verb });
     print_or(format, &state, || {

@@ -2,14 +2,18 @@
 
 pub mod audit;
 mod body;
+pub mod budgets;
 pub mod claims;
 mod credentials;
 pub mod docs;
 pub mod identity;
+pub mod ledger;
 pub mod mailbox;
 pub mod metrics;
 pub mod operations;
 pub mod problem;
+mod query;
+pub mod reports;
 pub mod runs;
 pub mod session;
 pub mod table;
@@ -55,6 +59,18 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/claims").post(claims::file))
                 .service(resource("/claims/{id}").get(claims::show))
                 .service(resource("/audit/proof/{claim}").get(audit::proof))
+                .service(resource("/audit").get(audit::list))
+                .service(resource("/budgets").get(budgets::list).post(budgets::authorise))
+                .service(resource("/budgets/{id}/approve").post(budgets::approve))
+                .service(resource("/budgets/{id}/reject").post(budgets::reject))
+                .service(resource("/credits").get(ledger::credits_of))
+                .service(resource("/credits/{id}/reverse").post(ledger::reverse))
+                .service(resource("/ledger/accounts/{id}/balance").get(ledger::balance))
+                .service(resource("/ledger/transfers").get(ledger::transfers))
+                .service(resource("/reports/funnel").get(reports::funnel))
+                .service(resource("/reports/exposure").get(reports::exposure))
+                .service(resource("/reports/liability").get(reports::liability))
+                .service(resource("/reports/notice-clocks").get(reports::notice_clocks))
                 .service(resource("/runs").get(runs::list).post(runs::start))
                 .service(resource("/runs/{id}").get(runs::show))
                 .service(resource("/runs/{id}/approve").post(runs::approve))

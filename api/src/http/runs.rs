@@ -13,6 +13,7 @@ use super::body;
 use super::claims::idempotency_key;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
+use super::query::query;
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::rights::Right;
@@ -133,11 +134,13 @@ pub async fn start(
     get, path = "/v1/runs", tag = "runs", operation_id = "list_runs", params(RunsBefore),
     responses(
         (status = 200, description = "Runs, newest first", body = RunList),
+        (status = 422, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn list(app: web::Data<App>, staff: Staff, query: web::Query<RunsBefore>) -> ApiResult<HttpResponse> {
+pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadRuns)?;
+    let query: RunsBefore = query(&request)?;
     let runs = web::block(move || runs::list(&app, query.before)).await??;
     let full = i64::try_from(runs.len()).is_ok_and(|found| found == runs::PAGE);
     let next = runs.last().filter(|_| full).map(|run| run.id);
@@ -270,9 +273,6 @@ fn run_id(text: &str) -> ApiResult<i64> {
 fn refused(error: AppError) -> ApiError {
     match error {
         AppError::Refused(detail) => ApiError::with_detail(Code::RunRefused, detail),
-        AppError::Store(error) if error.constraint() == Some("run_four_eyes") => {
-            ApiError::with_detail(Code::RunRefused, error.to_string())
-        }
         other => other.into(),
     }
 }

@@ -9,6 +9,7 @@ pub mod incidents;
 pub mod issue;
 pub mod ledger;
 pub mod notices;
+pub mod once;
 pub mod policies;
 pub mod reports;
 pub mod rosters;
