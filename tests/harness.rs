@@ -1,5 +1,6 @@
 //! One PostgreSQL for the whole run, a database of its own for every test, and the same questions at every test's end.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -226,6 +227,15 @@ impl Redress {
     pub fn json(&self, args: &[&str]) -> Value {
         let args: Vec<&str> = args.iter().copied().chain(["--format", "json"]).collect();
         self.run(&args).succeeds().json()
+    }
+
+    /// Runs a command with a line on its stdin.
+    pub fn run_with_input(&self, args: &[&str], input: &str) -> Ran {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        writeln!(child.stdin.take().unwrap(), "{input}").unwrap();
+        Ran::of(child.wait_with_output().unwrap(), args)
     }
 
     /// Starts the server.
@@ -471,7 +481,7 @@ impl Ran {
 
     /// It must exit with 2 because of a flag, say this in one line on stderr, and nothing on stdout.
     #[track_caller]
-    pub fn is_misused(self, says: &str) -> Self {
+    pub fn misused(self, says: &str) -> Self {
         self.says_only(2, says)
     }
 

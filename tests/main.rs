@@ -4,6 +4,7 @@
 
 mod audit;
 mod backup;
+mod books;
 mod claims;
 mod commands;
 mod demo;
@@ -22,3 +23,4 @@ mod secrets;
 mod server;
 mod sharding;
 mod stacking;
+mod staff;

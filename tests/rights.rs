@@ -47,7 +47,7 @@ fn the_table_has_every_route_of_the_document_and_no_other() {
             let operation = &document["paths"][route.path][route.method.to_lowercase()];
             let secured = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
             assert_eq!(secured, route.who != Who::Public, "{}", name(route));
-            assert_eq!(operation["responses"].get("401").is_some(), secured, "{}", name(route));
+            assert!(!secured || operation["responses"].get("401").is_some(), "{}", name(route));
         }
     });
 }
@@ -150,8 +150,8 @@ fn key<'a>(redress: &Redress, server: &'a Server, member: &str, scopes: &[Right]
     let token = format!("redress_key_{}", redress.text("replace(gen_random_uuid()::text, '-', '')"));
     let scopes = serde_json::to_string(scopes).unwrap();
     redress.sql(&format!(
-        "INSERT INTO api_key (id, staff, label, scopes, token_hash, created_by, created_at, expires_at) VALUES
-         (gen_random_uuid(), '{member}', 'test', '{scopes}', sha256('{token}'), '{member}', now(), now() + interval '1 day')"
+        "INSERT INTO api_key (id, staff, label, scopes, token_hash, days, created_by, created_at, expires_at) VALUES
+         (gen_random_uuid(), '{member}', 'test', '{scopes}', sha256('{token}'), 1, '{member}', now(), now() + interval '1 day')"
     ));
     Client { server, token }
 }

@@ -447,6 +447,14 @@ pub enum StaffCommand {
         #[arg(long, value_name = "N")]
         decides_up_to: Option<u32>,
     },
+    /// Set a password, read from the terminal or stdin, and print a new second factor; sessions end
+    Passwd {
+        /// The name
+        name: String,
+        /// Keep the second factor that the member has
+        #[arg(long)]
+        keep_factor: bool,
+    },
     /// List them
     List,
     /// Take their rights away; the name stays taken

@@ -16,9 +16,18 @@ pub enum AppError {
     /// Something was refused: a rule, a constraint, a second signature that is missing.
     #[error("{0}")]
     Refused(String),
+    /// What is there stands against it.
+    #[error("{0}")]
+    Conflict(String),
     /// Who asks may not have it done.
     #[error("{0}")]
     Forbidden(String),
+    /// A field of what was sent cannot be used: its JSON pointer, and why.
+    #[error("{0}: {1}")]
+    Field(String, String),
+    /// Too much was tried; so many seconds later it may be tried again.
+    #[error("too many tries: try again in {0} seconds")]
+    Later(u64),
     /// Items of a batch that is done whole or not at all: nothing was done.
     #[error("{}", shown(*.of, .refused))]
     Items {

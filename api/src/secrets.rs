@@ -31,6 +31,8 @@ const SIGNING_KEY_FILE: &str = "signing.key";
 pub struct Secrets {
     sealing: [u8; KEY_LENGTH],
     tokens: [u8; KEY_LENGTH],
+    pepper: [u8; KEY_LENGTH],
+    devices: [u8; KEY_LENGTH],
     signer: Signer,
 }
 
@@ -61,7 +63,39 @@ impl Secrets {
 
     fn new(master: &[u8; KEY_LENGTH], signing: &[u8; KEY_LENGTH]) -> Self {
         let signer = Signer::new(signing);
-        Self { sealing: derive(master, b"sealing"), tokens: derive(master, b"claimant tokens"), signer }
+        Self {
+            sealing: derive(master, b"sealing"),
+            tokens: derive(master, b"claimant tokens"),
+            pepper: derive(master, b"staff passwords"),
+            devices: derive(master, b"staff devices"),
+            signer,
+        }
+    }
+
+    /// What stands beside every password's salt and in no database.
+    #[must_use]
+    pub fn pepper(&self) -> &[u8] {
+        &self.pepper
+    }
+
+    /// The mark of a device that a member has signed in on.
+    #[must_use]
+    pub fn device_mac(&self, name: &str, device: &str) -> String {
+        hex::encode(self.device(name, device).finalize().into_bytes())
+    }
+
+    /// Whether a mark is the device's, in constant time.
+    #[must_use]
+    pub fn is_device_mac(&self, name: &str, device: &str, mac: &str) -> bool {
+        hex::decode(mac).is_ok_and(|bytes| self.device(name, device).verify_slice(&bytes).is_ok())
+    }
+
+    fn device(&self, name: &str, device: &str) -> Hmac<Sha256> {
+        let mut mac = keyed(&self.devices);
+        // The device's own part has a fixed length, so both together have one reading.
+        mac.update(device.as_bytes());
+        mac.update(name.as_bytes());
+        mac
     }
 
     /// What signs the log's heads.

@@ -43,6 +43,8 @@ CREATE TABLE api_key (
     token_hash     bytea NOT NULL CONSTRAINT api_key_token_unique UNIQUE,
     previous_hash  bytea CONSTRAINT api_key_previous_unique UNIQUE,
     previous_until timestamptz,
+    -- How long a token works, from when it was made.
+    days           smallint NOT NULL CONSTRAINT api_key_days_bounded CHECK (days BETWEEN 1 AND 365),
     created_by     text COLLATE "C" NOT NULL REFERENCES staff,
     created_at     timestamptz NOT NULL,
     expires_at     timestamptz NOT NULL,

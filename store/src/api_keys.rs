@@ -27,6 +27,8 @@ pub struct ApiKeyRow {
     pub previous_hash: Option<Vec<u8>>,
     /// Until when that one works.
     pub previous_until: Option<DateTime<Utc>>,
+    /// How many days a token works.
+    pub days: i16,
     /// Who made it.
     pub created_by: String,
     /// Since when.

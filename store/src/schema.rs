@@ -90,6 +90,7 @@ diesel::table! {
         token_hash -> Bytea,
         previous_hash -> Nullable<Bytea>,
         previous_until -> Nullable<Timestamptz>,
+        days -> Int2,
         created_by -> Text,
         created_at -> Timestamptz,
         expires_at -> Timestamptz,

@@ -101,3 +101,17 @@ pub fn end_all(connection: &mut Connection, of: &str, at: DateTime<Utc>) -> Stor
     let theirs = session::table.filter(session::staff.eq(of).and(session::ended_at.is_null()));
     Ok(diesel::update(theirs).set(session::ended_at.eq(at)).execute(connection)?)
 }
+
+/// Notes that the second factor of a session was shown.
+pub fn verified(connection: &mut Connection, id: Uuid, at: DateTime<Utc>) -> StoreResult<()> {
+    diesel::update(session::table.find(id)).set(session::verified_at.eq(at)).execute(connection)?;
+    Ok(())
+}
+
+/// Ends the session of a token, if it goes on.
+pub fn end_of_token(connection: &mut Connection, token_hash: &[u8], at: DateTime<Utc>) -> StoreResult<()> {
+    diesel::update(session::table.filter(session::token_hash.eq(token_hash).and(session::ended_at.is_null())))
+        .set(session::ended_at.eq(at))
+        .execute(connection)?;
+    Ok(())
+}

@@ -10,23 +10,24 @@ pub mod print;
 mod report;
 mod run;
 mod serve;
+mod staff;
 
 use std::process::ExitCode;
 
-use redress_domain::id::{IncidentId, PolicyId, ServiceId};
-use redress_store::{migrations, staff as staff_rows};
+use redress_domain::id::{IncidentId, PolicyId};
+use redress_store::migrations;
 
-use self::print::{document, table};
+use self::print::document;
 use crate::app::{Actor, App, Database};
 use crate::cli::{
     AuditCommand, BudgetArgs, BudgetCommand, Cli, Command, Format, Global, IncidentCommand, IssueArgs, PolicyCommand,
-    ReportCommand, RosterCommand, StaffCommand,
+    ReportCommand, RosterCommand,
 };
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
 use crate::settings::Settings;
 use crate::use_cases::budgets::Act;
-use crate::use_cases::{self, budgets, incidents, issue, notices, policies, reports, rosters, simulate, staff};
+use crate::use_cases::{self, budgets, incidents, issue, notices, policies, reports, rosters, simulate};
 
 /// Runs a command.
 pub fn run(cli: Cli) -> AppResult<ExitCode> {
@@ -174,7 +175,7 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
             print_or(format, &report, || print::liability(&report));
         }
         Command::Backup { file } => backup::write(app, &file, format)?,
-        Command::Staff(command) => staff_command(app, command, format)?,
+        Command::Staff(command) => staff::run(app, command, format)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -188,10 +189,6 @@ fn print_or(format: Format, value: &impl serde::Serialize, text: impl FnOnce()) 
 
 fn incident_flag(name: &str) -> AppResult<IncidentId> {
     IncidentId::parse(name).map_err(|error| AppError::Usage(format!("--incident: {error}")))
-}
-
-fn service_flag(name: &str) -> AppResult<ServiceId> {
-    ServiceId::parse(name).map_err(|error| AppError::Invalid(format!("--service: {error}")))
 }
 
 fn migrate(settings: &Settings, plan: bool) -> AppResult<ExitCode> {
@@ -240,43 +237,4 @@ fn issue_credits(app: &App, args: &IssueArgs, format: Format) -> AppResult<ExitC
     progress.finish();
     print_or(format, &report, || print::issue(&report, true));
     Ok(ExitCode::SUCCESS)
-}
-
-fn staff_command(app: &App, command: StaffCommand, format: Format) -> AppResult<()> {
-    let actor = Actor::at_command_line(None);
-    match command {
-        StaffCommand::Add { name, role, service, decides_up_to } => {
-            let services = service.iter().map(|name| service_flag(name)).collect::<AppResult<Vec<_>>>()?;
-            let services = (!services.is_empty()).then_some(services);
-            let new = staff::NewMember {
-                services,
-                decides_up_to: decides_up_to.map(i64::from),
-                ..staff::NewMember::new(&name, role)
-            };
-            staff::add(app, &new, &actor)?;
-            print_or(format, &serde_json::json!({ "name": name, "role": role.as_str() }), || {
-                println!("{name} is {} now.", role.as_str());
-            });
-        }
-        StaffCommand::List => {
-            let members = app.store.with(staff_rows::list)?;
-            print_or(format, &members, || {
-                let lines: Vec<Vec<String>> = members
-                    .iter()
-                    .map(|member| {
-                        let state = member.revoked_at.map_or("active".to_owned(), |at| format!("revoked {at}"));
-                        vec![member.name.clone(), member.role.clone(), state]
-                    })
-                    .collect();
-                table(&["name", "role", "state"], &lines);
-            });
-        }
-        StaffCommand::Revoke { name } => {
-            staff::revoke(app, &name, &actor)?;
-            print_or(format, &serde_json::json!({ "name": name, "state": "revoked" }), || {
-                println!("{name} may do nothing any more.");
-            });
-        }
-    }
-    Ok(())
 }

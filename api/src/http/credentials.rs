@@ -8,7 +8,7 @@ use utoipa::openapi::security::{
 };
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 
-use super::identity::SECURE_COOKIE;
+use super::cookies::SESSION_COOKIE;
 use super::problem::CONTENT_TYPE;
 use super::table::{ROUTES, Who};
 use crate::rights::Right;
@@ -31,7 +31,7 @@ impl Modify for Credentials {
         components.add_security_scheme(CLAIMANT, bearer("The token from the answer to the report"));
         components.add_security_scheme(TOKEN, bearer("An API key, or the token of a session"));
         components
-            .add_security_scheme(SESSION, SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(SECURE_COOKIE))));
+            .add_security_scheme(SESSION, SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(SESSION_COOKIE))));
         for route in ROUTES {
             let item = document.paths.paths.get_mut(route.path);
             if let Some(operation) = item.and_then(|item| operation_of(item, route.method)) {

@@ -9,15 +9,12 @@ use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use redress_domain::id::ServiceId;
 
+use super::cookies::Cookies;
 use super::problem::{ApiError, ApiResult, Code};
 use crate::app::{Actor, App};
 use crate::rights::{Member, Right};
 use crate::use_cases::sessions::{self, Means, SignedIn};
 
-/// The cookie of a session; the prefix makes browsers refuse it from anywhere but this host over TLS.
-pub const SECURE_COOKIE: &str = "__Host-redress-session";
-/// The same over plain HTTP on localhost, where a Secure cookie would not come back.
-pub const PLAIN_COOKIE: &str = "redress-session";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// A member of staff who asks.
@@ -37,13 +34,21 @@ impl Staff {
         self.may_of(right, Some(service))
     }
 
-    fn may_of(&self, right: Right, service: Option<&ServiceId>) -> ApiResult<Actor> {
-        self.member().require(right, service)?;
+    /// Who gives the command, if he has shown his second factor a short time ago, as no program can.
+    pub fn verified(&self) -> ApiResult<Actor> {
         match &self.signed_in.means {
-            Means::Session { verified, .. } if right.needs_step_up() && !verified => Err(ApiError::with_detail(
+            Means::Session { verified: true, .. } => Ok(self.actor()),
+            _ => Err(ApiError::with_detail(
                 Code::StepUpNeeded,
                 "POST /v1/session/step-up with a code of your second factor, then try again",
             )),
+        }
+    }
+
+    fn may_of(&self, right: Right, service: Option<&ServiceId>) -> ApiResult<Actor> {
+        self.member().require(right, service)?;
+        match &self.signed_in.means {
+            Means::Session { .. } if right.needs_step_up() => self.verified(),
             Means::Key { scopes, .. } if !scopes.contains(&right) => Err(ApiError::with_detail(
                 Code::Forbidden,
                 format!("the API key does not have the scope {}", right.as_str()),
@@ -66,6 +71,12 @@ impl Staff {
     #[must_use]
     pub fn member(&self) -> &Member {
         &self.signed_in.member
+    }
+
+    /// The member and how he showed who he is.
+    #[must_use]
+    pub fn signed_in(&self) -> &SignedIn {
+        &self.signed_in
     }
 
     /// How he showed who he is.
@@ -93,8 +104,8 @@ impl FromRequest for Staff {
 /// The member who asks; none when nothing in the request says that it is one, as for claimants and strangers. What says
 /// so and does not hold, such as a session that is over, is 401.
 pub async fn staff_of(request: &HttpRequest) -> ApiResult<Option<Staff>> {
-    let Some(token) = token_of(request)? else { return Ok(None) };
     let Some(app) = request.app_data::<web::Data<App>>().cloned() else { return Err(ApiError::new(Code::Internal)) };
+    let Some(token) = token_of(request, &app)? else { return Ok(None) };
     let found = web::block(move || sessions::who(&app, &token)).await??;
     let over =
         || ApiError::with_detail(Code::Unauthorised, "the session or key is unknown, over or revoked: sign in again");
@@ -104,7 +115,7 @@ pub async fn staff_of(request: &HttpRequest) -> ApiResult<Option<Staff>> {
 }
 
 /// The token of a session or key. A cookie comes by itself, so whoever sends one must be a page of ours.
-fn token_of(request: &HttpRequest) -> ApiResult<Option<String>> {
+fn token_of(request: &HttpRequest, app: &App) -> ApiResult<Option<String>> {
     let bearer = request
         .headers()
         .get(AUTHORIZATION)
@@ -115,10 +126,11 @@ fn token_of(request: &HttpRequest) -> ApiResult<Option<String>> {
     if let Some(token) = bearer {
         return Ok(sessions::is_token(token).then(|| token.to_owned()));
     }
-    let cookie = request.cookie(SECURE_COOKIE).or_else(|| request.cookie(PLAIN_COOKIE));
-    let Some(cookie) = cookie.filter(|cookie| sessions::is_token(cookie.value())) else { return Ok(None) };
-    refuse_cross_site(request)?;
-    Ok(Some(cookie.value().to_owned()))
+    let cookie = Cookies::of(request, app).session(request).filter(|token| sessions::is_token(token));
+    if cookie.is_some() {
+        refuse_cross_site(request)?;
+    }
+    Ok(cookie)
 }
 
 /// Refuses what another site may have made a browser send: a change that comes neither with the browser's word that it is

@@ -1,11 +1,14 @@
 //! The server: every route on one screen, what stands before them, and how it starts and stops.
 
+pub mod api_keys;
 pub mod audit;
-mod body;
+pub mod body;
 pub mod budgets;
 pub mod claims;
+mod cookies;
 mod credentials;
 pub mod docs;
+pub mod headers;
 pub mod identity;
 pub mod ledger;
 pub mod mailbox;
@@ -16,6 +19,7 @@ mod query;
 pub mod reports;
 pub mod runs;
 pub mod session;
+pub mod staff;
 pub mod table;
 
 use std::net::TcpListener;
@@ -77,7 +81,18 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/runs/{id}/pause").post(runs::pause))
                 .service(resource("/runs/{id}/resume").post(runs::resume))
                 .service(resource("/runs/{id}/cancel").post(runs::cancel))
-                .service(resource("/session").get(session::show).delete(session::sign_out)),
+                .service(resource("/session").get(session::show).post(session::sign_in).delete(session::sign_out))
+                .service(resource("/session/setup").post(session::set_up))
+                .service(resource("/session/setup/confirm").post(session::confirm))
+                .service(resource("/session/step-up").post(session::step_up))
+                .service(resource("/sessions").get(session::list))
+                .service(resource("/sessions/{id}").delete(session::end))
+                .service(resource("/staff").get(staff::list).post(staff::add))
+                .service(resource("/staff/{name}/revoke").post(staff::revoke))
+                .service(resource("/staff/{name}/reset").post(staff::reset))
+                .service(resource("/api-keys").get(api_keys::list).post(api_keys::create))
+                .service(resource("/api-keys/{id}").delete(api_keys::revoke))
+                .service(resource("/api-keys/{id}/rotate").post(api_keys::rotate)),
         )
         .default_service(web::to(not_found));
 }

@@ -88,6 +88,10 @@ codes! {
     StepUpNeeded = ("step_up_needed", FORBIDDEN, "This takes a fresh second factor");
     /// A cookie came with a request that another site may have made.
     CrossSite = ("cross_site", FORBIDDEN, "Requests from other sites are refused");
+    /// What is there stands against it.
+    Conflict = ("conflict", CONFLICT, "This cannot be done as things stand");
+    /// Too much was asked in too short a time.
+    TooManyRequests = ("too_many_requests", TOO_MANY_REQUESTS, "Too many requests; come back later");
     /// An API key asks for what only a session has.
     NoSession = ("no_session", CONFLICT, "This is for people who are signed in");
     /// It does not exist, or is not the caller's to see.
@@ -126,6 +130,7 @@ pub struct ApiError {
     code: Code,
     detail: Option<String>,
     errors: Vec<FieldError>,
+    retry_after: Option<u64>,
 }
 
 /// The result of handlers.
@@ -135,23 +140,29 @@ impl ApiError {
     /// An error with nothing to add to its title.
     #[must_use]
     pub fn new(code: Code) -> Self {
-        Self { code, detail: None, errors: Vec::new() }
+        Self { code, detail: None, errors: Vec::new(), retry_after: None }
     }
 
     /// An error and what happened this time.
     pub fn with_detail(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: Some(detail.into()), errors: Vec::new() }
+        Self { detail: Some(detail.into()), ..Self::new(code) }
     }
 
     /// A request whose fields are wrong.
     #[must_use]
     pub fn fields(errors: Vec<FieldError>) -> Self {
-        Self { code: Code::InvalidRequest, detail: None, errors }
+        Self { errors, ..Self::new(Code::InvalidRequest) }
     }
 
     /// A request of which one field is wrong.
     pub fn field(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::fields(vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
+    }
+
+    /// Too much was asked; so many seconds later it may be asked again.
+    #[must_use]
+    pub fn too_many(seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..Self::new(Code::TooManyRequests) }
     }
 
     /// The problem as it is sent.
@@ -189,6 +200,9 @@ impl ResponseError for ApiError {
             Code::Unauthorised => Some((WWW_AUTHENTICATE, BEARER)),
             _ => None,
         };
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
         if let Some(header) = header {
             response.insert_header(header);
         }
@@ -202,6 +216,9 @@ impl From<AppError> for ApiError {
             AppError::Usage(detail) | AppError::Invalid(detail) | AppError::Refused(detail) => {
                 Self::with_detail(Code::InvalidRequest, detail)
             }
+            AppError::Conflict(detail) => Self::with_detail(Code::Conflict, detail),
+            AppError::Field(pointer, detail) => Self::field(pointer, detail),
+            AppError::Later(seconds) => Self::too_many(seconds),
             AppError::Forbidden(detail) => Self::with_detail(Code::Forbidden, detail),
             AppError::Items { refused, .. } => movements_refused(&refused),
             AppError::Store(error) => error.into(),
@@ -225,7 +242,7 @@ fn movements_refused(items: &[crate::use_cases::credits::ItemRefusal]) -> ApiErr
             detail: format!("{}: {}", item.code, item.detail),
         })
         .collect();
-    ApiError { code, detail: None, errors }
+    ApiError { errors, ..ApiError::new(code) }
 }
 
 impl From<StoreError> for ApiError {

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use validator::Validate;
 
 use super::body;
-use super::claims::idempotency_key;
+use super::headers::idempotency_key;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use super::query::query;

@@ -11,7 +11,7 @@ pub enum Who {
     Claimant,
     /// The same, and members of staff with the right.
     ClaimantOr(Right),
-    /// Any member of staff, about himself.
+    /// Any member of staff, about what is his own; about others' with more rights.
     Member,
     /// Members of staff with the right.
     Staff(Right),
@@ -61,5 +61,19 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/runs/{id}/resume", Who::Staff(Right::RunIssue)),
     route("POST", "/v1/runs/{id}/cancel", Who::Staff(Right::RunIssue)),
     route("GET", "/v1/session", Who::Member),
+    route("POST", "/v1/session", Who::Public),
     route("DELETE", "/v1/session", Who::Member),
+    route("POST", "/v1/session/setup", Who::Public),
+    route("POST", "/v1/session/setup/confirm", Who::Public),
+    route("POST", "/v1/session/step-up", Who::Member),
+    route("GET", "/v1/sessions", Who::Member),
+    route("DELETE", "/v1/sessions/{id}", Who::Member),
+    route("GET", "/v1/staff", Who::Staff(Right::ReadStaff)),
+    route("POST", "/v1/staff", Who::Staff(Right::ManageStaff)),
+    route("POST", "/v1/staff/{name}/revoke", Who::Staff(Right::ManageStaff)),
+    route("POST", "/v1/staff/{name}/reset", Who::Staff(Right::ManageStaff)),
+    route("GET", "/v1/api-keys", Who::Member),
+    route("POST", "/v1/api-keys", Who::Member),
+    route("POST", "/v1/api-keys/{id}/rotate", Who::Member),
+    route("DELETE", "/v1/api-keys/{id}", Who::Member),
 ];

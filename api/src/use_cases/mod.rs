@@ -1,10 +1,12 @@
 //! What Redress does, as plain functions that the API, the pages and the command line share.
 
+pub mod api_keys;
 pub mod audit;
 pub mod backup;
 pub mod budgets;
 pub mod claims;
 pub mod credits;
+pub mod enrolment;
 pub mod incidents;
 pub mod issue;
 pub mod ledger;
@@ -15,5 +17,6 @@ pub mod reports;
 pub mod rosters;
 pub mod runs;
 pub mod sessions;
+pub mod sign_in;
 pub mod simulate;
 pub mod staff;

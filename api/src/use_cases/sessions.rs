@@ -5,7 +5,9 @@ use redress_store::api_keys::{self, ApiKeyRow};
 use redress_store::sessions::{self, SessionRow};
 use redress_store::staff::StaffMember;
 use redress_store::{Connection, StoreError, StoreResult, audit};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::{Actor, App};
@@ -21,7 +23,7 @@ pub const FRESH: Duration = Duration::minutes(15);
 /// How often the time of the last use is written.
 const NOTED_EVERY: Duration = Duration::minutes(1);
 const SESSION_PREFIX: &str = "redress_session_";
-const KEY_PREFIX: &str = "redress_key_";
+pub(super) const KEY_PREFIX: &str = "redress_key_";
 
 /// A member who showed who he is.
 #[derive(Debug, Clone)]
@@ -74,6 +76,37 @@ pub fn who(app: &App, token: &str) -> AppResult<Option<SignedIn>> {
     })
 }
 
+/// What a session came to be with.
+#[derive(Debug)]
+pub struct Started {
+    /// Its token, which is shown this once.
+    pub token: String,
+    /// Whose it is.
+    pub name: String,
+}
+
+/// Starts a session of a member who has just shown who he is.
+pub(super) fn start(connection: &mut Connection, name: &str, method: &str) -> AppResult<Started> {
+    let token = format!("{SESSION_PREFIX}{}", hex::encode(rand::random::<[u8; 32]>()));
+    let id = Uuid::now_v7();
+    let actor = Actor { name: name.to_owned(), origin: "http".into() };
+    let entry = actor.entry("session.start", format!("session {id}"), serde_json::json!({ "method": method }));
+    let row = SessionRow {
+        id,
+        token_hash: hash_of(&token),
+        staff: name.to_owned(),
+        method: method.to_owned(),
+        started_at: entry.at,
+        seen_at: entry.at,
+        verified_at: entry.at,
+        ends_at: entry.at + LONGEST,
+        ended_at: None,
+    };
+    sessions::start(connection, &row)?;
+    audit::append(connection, &[entry])?;
+    Ok(Started { token, name: name.to_owned() })
+}
+
 /// What is kept of a token: it is random, so a plain hash tells nothing.
 pub(super) fn hash_of(token: &str) -> Vec<u8> {
     Sha256::digest(token).to_vec()
@@ -100,11 +133,40 @@ fn of_key(connection: &mut Connection, hash: &[u8], now: DateTime<Utc>) -> Store
     Ok(Some((member, Means::Key { id, scopes })))
 }
 
-/// Ends a session of the actor's own.
-pub fn end(app: &App, id: Uuid, actor: &Actor) -> AppResult<()> {
+/// Ends a session; of this member, if one is named.
+pub fn end(app: &App, id: Uuid, of: Option<&str>, actor: &Actor) -> AppResult<()> {
     app.store.transaction(|connection| {
         let entry = actor.entry("session.end", format!("session {id}"), serde_json::json!({}));
-        sessions::end(connection, id, Some(&actor.name), entry.at)?;
+        sessions::end(connection, id, of, entry.at)?;
         Ok(audit::append(connection, &[entry])?)
     })
+}
+
+/// A session that goes on.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionView {
+    /// Its id, which is no secret.
+    pub id: Uuid,
+    /// Whose it is.
+    pub staff: String,
+    /// How he signed in.
+    #[schema(example = "password")]
+    pub method: String,
+    /// Since when.
+    pub started_at: DateTime<Utc>,
+    /// When it was last used, to the minute.
+    pub seen_at: DateTime<Utc>,
+    /// When it ends at the latest.
+    pub ends_at: DateTime<Utc>,
+}
+
+/// The sessions that go on, the newest first; of one member or of everybody.
+pub fn list(app: &App, of: Option<&str>, limit: i64) -> AppResult<Vec<SessionView>> {
+    let now = Utc::now();
+    let rows = app.store.with(|connection| sessions::list(connection, of, now, now - IDLE, limit))?;
+    let view = |row: SessionRow| {
+        let SessionRow { id, staff, method, started_at, seen_at, ends_at, .. } = row;
+        SessionView { id, staff, method, started_at, seen_at, ends_at }
+    };
+    Ok(rows.into_iter().map(view).collect())
 }

@@ -1,10 +1,13 @@
 //! Who may give commands, and in which role.
 
-use chrono::SubsecRound;
+use chrono::{DateTime, SubsecRound, Utc};
 use redress_domain::id::ServiceId;
 use redress_store::staff::{self, StaffMember};
 use redress_store::{Connection, StoreError, api_keys, sessions};
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use super::enrolment::{self, Invitation};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::rights::{Member, Right, Role};
@@ -30,8 +33,8 @@ impl NewMember {
     }
 }
 
-/// Adds a member of staff.
-pub fn add(app: &App, new: &NewMember, actor: &Actor) -> AppResult<()> {
+/// Adds a member of staff, who sets himself up with the token of the answer.
+pub fn add(app: &App, new: &NewMember, actor: &Actor) -> AppResult<Invitation> {
     let name = &new.name;
     redress_domain::id::CustomerId::parse(name)
         .map_err(|error| AppError::Invalid(error.to_string().replace("customer", "staff name")))?;
@@ -52,17 +55,19 @@ pub fn add(app: &App, new: &NewMember, actor: &Actor) -> AppResult<()> {
             subject: None,
         };
         staff::add(connection, &member).map_err(|error| match error.constraint() {
-            Some("staff_pkey") => AppError::Refused(format!("the name {name:?} is taken; names are never used twice")),
+            Some("staff_pkey") => AppError::Conflict(format!("the name {name:?} is taken; names are never used twice")),
             _ => error.into(),
         })?;
-        Ok(redress_store::audit::append(connection, &[entry.after(&member)])?)
+        let invitation = enrolment::invite(connection, name, member.added_at)?;
+        redress_store::audit::append(connection, &[entry.after(&member)])?;
+        Ok(invitation)
     })
 }
 
 /// Takes a member's rights away, ends the sessions and revokes the keys.
-pub fn revoke(app: &App, name: &str, actor: &Actor) -> AppResult<()> {
+pub fn revoke(app: &App, name: &str, actor: &Actor) -> AppResult<DateTime<Utc>> {
     app.store.transaction(|connection| {
-        let at = chrono::Utc::now().trunc_subsecs(6);
+        let at = Utc::now().trunc_subsecs(6);
         let before = staff::find_active(connection, name)?;
         staff::revoke(connection, name, at)?;
         let sessions = sessions::end_all(connection, name, at)?;
@@ -70,8 +75,48 @@ pub fn revoke(app: &App, name: &str, actor: &Actor) -> AppResult<()> {
         let detail = serde_json::json!({ "sessions": sessions, "api_keys": keys });
         let entry = actor.entry("staff.revoke", format!("staff {name}"), detail);
         let after = StaffMember { revoked_at: Some(at), ..before.clone() };
-        Ok(redress_store::audit::append(connection, &[entry.before(&before).after(&after)])?)
+        redress_store::audit::append(connection, &[entry.before(&before).after(&after)])?;
+        Ok(at)
     })
+}
+
+/// A member, as others of the staff see him.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct MemberView {
+    /// The name.
+    pub name: String,
+    /// The role.
+    pub role: Role,
+    /// The services; all when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub services: Option<Vec<ServiceId>>,
+    /// The largest amount of money decided alone, in the currency's unit.
+    pub decides_up_to: String,
+    /// Since when.
+    pub added_at: DateTime<Utc>,
+    /// Until when, if revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// Everybody, by name.
+pub fn list(app: &App) -> AppResult<Vec<MemberView>> {
+    let rows = app.store.with(staff::list)?;
+    let view = |row: StaffMember| {
+        let (added_at, revoked_at) = (row.added_at, row.revoked_at);
+        let member = Member::try_from(row)?;
+        let decides_up_to = member.decides_up_to().to_string();
+        Ok(MemberView {
+            name: member.name,
+            role: member.role,
+            services: member.services,
+            decides_up_to,
+            added_at,
+            revoked_at,
+        })
+    };
+    rows.into_iter().map(view).collect()
 }
 
 /// The member of a name, if he is active and has the right (for the service, if one is named).

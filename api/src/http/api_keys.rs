@@ -1,0 +1,142 @@
+//! `/v1/api-keys`: what programs show instead of signing in.
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+use validator::Validate;
+
+use super::body;
+use super::identity::Staff;
+use super::problem::{ApiError, ApiResult, Code, Problem};
+use super::session::{MAX_LISTED, Whose, only_own, uuid_of};
+use crate::app::App;
+use crate::rights::Right;
+use crate::use_cases::api_keys::{self, KeyView, KeyWithToken, NewKey};
+use crate::use_cases::sessions::Means;
+
+const DEFAULT_DAYS: i16 = 90;
+
+/// A key that is to be.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewApiKey {
+    /// As whom it acts; oneself when absent, others with the right `manage_staff`.
+    #[serde(default)]
+    #[validate(length(min = 1, max = 64, message = "must have 1 to 64 characters"))]
+    #[schema(min_length = 1, max_length = 64)]
+    pub staff: Option<String>,
+    /// What it is for.
+    #[validate(length(min = 1, max = 100, message = "must have 1 to 100 characters"))]
+    #[schema(min_length = 1, max_length = 100, example = "nightly import")]
+    pub label: String,
+    /// What it may do: rights of the member that take no second factor.
+    #[validate(length(min = 1, max = 50, message = "must be 1 to 50"))]
+    #[schema(min_items = 1, max_items = 50)]
+    pub scopes: Vec<Right>,
+    /// How many days it works.
+    #[serde(default = "default_days")]
+    #[validate(range(min = 1, max = api_keys::MAX_DAYS, message = "must be from 1 to 365"))]
+    #[schema(minimum = 1, maximum = 365)]
+    pub days: i16,
+}
+
+fn default_days() -> i16 {
+    DEFAULT_DAYS
+}
+
+/// List API keys
+#[utoipa::path(
+    get, path = "/v1/api-keys", tag = "staff", operation_id = "list_api_keys", params(Whose),
+    responses(
+        (status = 200, description = "Those that are not revoked, the newest first, at most 500, without their tokens", body = Vec<KeyView>),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn list(app: web::Data<App>, staff: Staff, whose: web::Query<Whose>) -> ApiResult<HttpResponse> {
+    let of = whose.into_inner().of(&staff)?;
+    let keys = web::block(move || api_keys::list(&app, of.as_deref(), MAX_LISTED)).await??;
+    Ok(HttpResponse::Ok().json(keys))
+}
+
+/// Make an API key
+///
+/// It acts as a member with some of his rights, takes a session whose second factor is fresh, and is shown this once.
+#[utoipa::path(
+    post, path = "/v1/api-keys", tag = "staff", operation_id = "create_api_key",
+    request_body(content = NewApiKey, content_type = "application/json"),
+    responses(
+        (status = 201, description = "Made", body = KeyWithToken, headers(("Location" = String, description = "Where the keys are"))),
+        (status = 400, description = "The body is not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such member", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A field cannot be used, or the member has too many keys", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn create(
+    app: web::Data<App>,
+    staff: Staff,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> ApiResult<HttpResponse> {
+    let new: NewApiKey = body::json(&request, payload).await?;
+    let own = staff.member().name.clone();
+    let actor = match &new.staff {
+        Some(other) if *other != own => staff.may(Right::ManageStaff)?,
+        _ => staff.verified()?,
+    };
+    let NewApiKey { staff: of, label, scopes, days } = new;
+    let new = NewKey { staff: of.unwrap_or(own), label, scopes, days };
+    let made = web::block(move || api_keys::create(&app, new, &actor)).await??;
+    Ok(HttpResponse::Created().insert_header((LOCATION, "/v1/api-keys")).json(made))
+}
+
+/// Give a key another token
+///
+/// The one before works on for a day, so that the program can be told. A key may rotate itself.
+#[utoipa::path(
+    post, path = "/v1/api-keys/{id}/rotate", tag = "staff", operation_id = "rotate_api_key",
+    params(("id" = Uuid, Path, description = "The key's id")),
+    responses(
+        (status = 200, description = "The token, shown this once", body = KeyWithToken),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such key, or it is another's", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn rotate(app: web::Data<App>, staff: Staff, path: web::Path<String>) -> ApiResult<HttpResponse> {
+    let id = changeable(&staff, &path)?;
+    let of = only_own(&staff);
+    let rotated = web::block(move || api_keys::rotate(&app, id, of.as_deref(), &staff.actor())).await??;
+    Ok(HttpResponse::Ok().json(rotated))
+}
+
+/// Revoke an API key
+#[utoipa::path(
+    delete, path = "/v1/api-keys/{id}", tag = "staff", operation_id = "revoke_api_key",
+    params(("id" = Uuid, Path, description = "The key's id")),
+    responses(
+        (status = 204, description = "It does not work any more"),
+        (status = 400, description = "The id is not a UUID", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such key, or it is another's", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn revoke(app: web::Data<App>, staff: Staff, path: web::Path<String>) -> ApiResult<HttpResponse> {
+    let id = changeable(&staff, &path)?;
+    let of = only_own(&staff);
+    web::block(move || api_keys::revoke(&app, id, of.as_deref(), &staff.actor())).await??;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// The key that a path names: whoever shows a key may change that one only, or a stolen key would reach all others.
+fn changeable(staff: &Staff, path: &str) -> ApiResult<Uuid> {
+    let id = uuid_of(path)?;
+    match staff.means() {
+        Means::Key { id: own, .. } if *own != id => Err(ApiError::new(Code::NotFound)),
+        _ => Ok(id),
+    }
+}
