@@ -263,9 +263,10 @@ pub fn set_limit(app: &App, asset: &AssetCode, most: Option<Decimal>, actor: &Ac
     })
 }
 
-/// Executes what is handed over to the servers and may be issued; returns how many credits that made.
+/// Executes what is handed over to the servers and may be issued; returns how many credits that made. A run that fails
+/// keeps no other from being executed.
 pub fn execute_served(app: &App, watcher: &dyn issue::Watcher) -> AppResult<u64> {
-    let mut issued = 0;
+    let (mut issued, mut failed) = (0, Ok(()));
     for id in app.store.with(run_lifecycle::served)? {
         let actor = Actor { name: "system".into(), origin: "worker".into() };
         match issue::go_on(app, id, SERVER_WORKERS, &actor, watcher) {
@@ -276,8 +277,8 @@ pub fn execute_served(app: &App, watcher: &dyn issue::Watcher) -> AppResult<u64>
                     run_lifecycle::advance(connection, id, RunMove::Stop, Some(&reason), Utc::now())
                 })?;
             }
-            Err(error) => return Err(error),
+            Err(error) => failed = Err(error),
         }
     }
-    Ok(issued)
+    failed.map(|()| issued)
 }
