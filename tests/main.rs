@@ -5,6 +5,7 @@
 mod audit;
 mod backup;
 mod books;
+mod catalogue;
 mod claims;
 mod commands;
 mod demo;
@@ -14,6 +15,7 @@ mod harness;
 mod issuing;
 mod kills;
 mod ledger;
+mod limits;
 mod mail;
 mod rights;
 mod rosters;

@@ -1,11 +1,15 @@
 //! Configuration: flags, then environment, then `<data-dir>/redress.toml`. Secrets also come from files.
 
+mod rates;
+
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::cli::{Format, Global};
 use crate::error::{AppError, AppResult};
+
+pub use self::rates::{Proxies, RateLimits};
 
 /// The file in the data folder that flags and environment override.
 pub const FILE_NAME: &str = "redress.toml";
@@ -32,6 +36,8 @@ pub struct Settings {
     pub smtp_url: Option<String>,
     /// Who mail is from.
     pub mail_from: String,
+    /// How much one client may ask.
+    pub rates: RateLimits,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -43,6 +49,8 @@ struct SettingsFile {
     pool_size: Option<u32>,
     smtp_url: Option<String>,
     mail_from: Option<String>,
+    #[serde(default)]
+    limits: rates::RatesFile,
 }
 
 impl Settings {
@@ -71,11 +79,13 @@ impl Settings {
             Some(url) => Some(url),
             None => file.smtp_url,
         };
+        let production = global.production || file.production.unwrap_or(false);
         Ok(Self {
+            rates: RateLimits::load(&file.limits, production)?,
             data_dir: global.data_dir.clone(),
             database_url,
             format: global.format,
-            production: global.production || file.production.unwrap_or(false),
+            production,
             listen: listen.or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
             pool_size,
             smtp_url,

@@ -131,6 +131,14 @@ pub fn names(connection: &mut Connection) -> StoreResult<Vec<String>> {
     Ok(incident::table.select(incident::name).order(incident::name).load(connection)?)
 }
 
+/// All services by name: name, organisation, title in Korean and in English.
+pub fn services(connection: &mut Connection) -> StoreResult<Vec<(String, String, String, String)>> {
+    Ok(service::table
+        .order(service::name)
+        .select((service::name, service::organisation, service::title_ko, service::title_en))
+        .load(connection)?)
+}
+
 /// An incident with its services.
 pub fn find(connection: &mut Connection, id: &IncidentId) -> StoreResult<StoredIncident> {
     type IncidentRow = (i32, String, String, String, String);

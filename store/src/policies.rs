@@ -218,3 +218,70 @@ pub fn first_in_force(connection: &mut Connection, incident_key: i32) -> StoreRe
         .load(connection)?;
     Ok(found.into_iter().filter_map(|(service, at)| Some((service, at?))).collect())
 }
+
+/// A version that was published, whatever became of it.
+#[derive(Debug, Clone, Queryable)]
+pub struct PublishedVersion {
+    /// The content hash.
+    pub hash: String,
+    /// The policy's name.
+    pub policy: String,
+    /// The incident's name.
+    pub incident: String,
+    /// The service's name.
+    pub service: String,
+    /// The policy's basis.
+    pub basis: String,
+    /// Who published it.
+    pub published_by: String,
+    /// When.
+    pub published_at: DateTime<Utc>,
+    /// Who approved it.
+    pub approved_by: Option<String>,
+    /// When.
+    pub approved_at: Option<DateTime<Utc>>,
+    /// Until when it was in force.
+    pub retired_at: Option<DateTime<Utc>>,
+}
+
+/// The newest published versions, of one incident or of all.
+pub fn published(
+    connection: &mut Connection,
+    incident_name: Option<&str>,
+    limit: i64,
+) -> StoreResult<Vec<PublishedVersion>> {
+    let mut query = all_published().order(policy_version::id.desc()).limit(limit).into_boxed();
+    if let Some(name) = incident_name {
+        query = query.filter(incident::name.eq(name.to_owned()));
+    }
+    Ok(query.load(connection)?)
+}
+
+/// The published version of a content hash, which names its incident and policy too.
+pub fn find_published(connection: &mut Connection, hash: &str) -> StoreResult<PublishedVersion> {
+    all_published()
+        .filter(policy_version::hash.eq(hash))
+        .first(connection)
+        .optional()?
+        .ok_or_else(|| StoreError::NotFound("published version of this hash".into()))
+}
+
+#[diesel::dsl::auto_type(no_type_alias)]
+fn all_published() -> _ {
+    policy_version::table
+        .inner_join(policy::table.on(policy::id.eq(policy_version::policy_id)))
+        .inner_join(incident::table.on(incident::id.eq(policy::incident_id)))
+        .inner_join(service::table.on(service::id.eq(policy::service_id)))
+        .select((
+            policy_version::hash,
+            policy::name,
+            incident::name,
+            service::name,
+            policy::basis,
+            policy_version::published_by,
+            policy_version::published_at,
+            policy_version::approved_by,
+            policy_version::approved_at,
+            policy_version::retired_at,
+        ))
+}

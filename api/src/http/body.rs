@@ -11,6 +11,18 @@ pub async fn json<T: DeserializeOwned + Validate>(request: &HttpRequest, payload
     parse(&bytes(request, payload).await?)
 }
 
+/// The text that a request brings, declared as `content_type`, of at most so many bytes.
+pub async fn text(request: &HttpRequest, payload: web::Payload, content_type: &str, most: usize) -> ApiResult<String> {
+    if request.content_type() != content_type {
+        return Err(ApiError::with_detail(Code::UnsupportedMediaType, format!("send Content-Type: {content_type}")));
+    }
+    let bytes = match payload.to_bytes_limited(most).await {
+        Ok(body) => body.map_err(|error| ApiError::with_detail(Code::MalformedBody, error.to_string()))?,
+        Err(_) => return Err(ApiError::with_detail(Code::BodyTooLarge, format!("at most {most} bytes are taken"))),
+    };
+    String::from_utf8(bytes.into()).map_err(|_| ApiError::with_detail(Code::MalformedBody, "the body is not UTF-8"))
+}
+
 /// The whole body of a request that declares JSON.
 pub async fn bytes(request: &HttpRequest, payload: web::Payload) -> ApiResult<web::Bytes> {
     if request.content_type() != "application/json" {

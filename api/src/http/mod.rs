@@ -10,13 +10,17 @@ mod credentials;
 pub mod docs;
 pub mod headers;
 pub mod identity;
+pub mod incidents;
 pub mod ledger;
+mod limits;
 pub mod mailbox;
 pub mod metrics;
 pub mod operations;
+pub mod policies;
 pub mod problem;
 mod query;
 pub mod reports;
+pub mod rosters;
 pub mod runs;
 pub mod session;
 pub mod staff;
@@ -31,6 +35,7 @@ use actix_web::middleware::{Compress, DefaultHeaders, from_fn};
 use actix_web::{App as Actix, HttpServer, web};
 use tracing_actix_web::TracingLogger;
 
+use self::limits::Limits;
 use self::metrics::Metrics;
 use self::problem::{ApiError, Code};
 use crate::app::App;
@@ -87,6 +92,16 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/session/step-up").post(session::step_up))
                 .service(resource("/sessions").get(session::list))
                 .service(resource("/sessions/{id}").delete(session::end))
+                .service(resource("/incidents").get(incidents::list).post(incidents::load))
+                .service(resource("/incidents/{id}").get(incidents::show))
+                .service(resource("/incidents/{id}/windows").get(incidents::windows))
+                .service(resource("/services").get(incidents::services))
+                .service(resource("/assets").get(incidents::assets))
+                .service(resource("/policies").get(policies::list).post(policies::check))
+                .service(resource("/policies/{id}/simulate").post(policies::simulate))
+                .service(resource("/policies/{id}/publish").post(policies::publish))
+                .service(resource("/policies/{id}/approve").post(policies::approve))
+                .service(resource("/rosters").post(rosters::import))
                 .service(resource("/staff").get(staff::list).post(staff::add))
                 .service(resource("/staff/{name}/revoke").post(staff::revoke))
                 .service(resource("/staff/{name}/reset").post(staff::reset))
@@ -128,12 +143,15 @@ pub fn bind(address: &str, search: bool) -> AppResult<TcpListener> {
 /// Starts the server on a bound address. It finishes what it accepted when it is stopped.
 pub fn start(app: App, listener: TcpListener, handle_signals: bool) -> AppResult<Server> {
     let metrics = web::Data::new(Metrics::default());
+    let limits = web::Data::new(Limits::new(&app.settings.rates));
     let app = web::Data::new(app);
     let server = HttpServer::new(move || {
         Actix::new()
             .app_data(app.clone())
             .app_data(metrics.clone())
+            .app_data(limits.clone())
             .app_data(web::PayloadConfig::new(MAX_BODY))
+            .wrap(from_fn(limits::limit))
             .wrap(from_fn(metrics::record))
             .wrap(
                 DefaultHeaders::new()

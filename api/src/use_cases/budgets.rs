@@ -46,7 +46,7 @@ impl BudgetOrder {
 /// Reads an amount of the command line, in the asset's unit.
 pub fn parse_amount(amount: &str) -> AppResult<Decimal> {
     Decimal::from_str_exact(&amount.replace('_', ""))
-        .map_err(|_| AppError::Invalid(format!("--amount: {amount:?} is no exact number")))
+        .map_err(|_| AppError::Usage(format!("--amount: {amount:?} is no exact number")))
 }
 
 /// What is done about an amount.

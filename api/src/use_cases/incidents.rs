@@ -10,7 +10,7 @@ use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 
 /// What loading did.
-#[derive(Debug, serde::Serialize)]
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct Loaded {
     /// The incident.
     pub incident: String,
@@ -23,9 +23,13 @@ pub struct Loaded {
 /// Loads an incident; the same file again changes nothing, a file with a mistake changes nothing.
 pub fn load(app: &App, file: &Path, actor: &Actor) -> AppResult<Loaded> {
     let source = std::fs::read_to_string(file).map_err(AppError::io(format!("reading {}", file.display())))?;
-    let incident = incident_file::parse(&source, &file.display().to_string())
-        .map_err(|error| AppError::Invalid(error.to_string()))?;
-    let hash = hex::encode(Sha256::digest(&source));
+    load_source(app, &source, &file.display().to_string(), actor)
+}
+
+/// The same from the file's content; `name` is what errors begin with.
+pub fn load_source(app: &App, source: &str, name: &str, actor: &Actor) -> AppResult<Loaded> {
+    let incident = incident_file::parse(source, name).map_err(|error| AppError::Invalid(error.to_string()))?;
+    let hash = hex::encode(Sha256::digest(source));
     let changed = app.store.transaction(|connection| -> AppResult<bool> {
         let entry = actor.entry(
             "incident.load",

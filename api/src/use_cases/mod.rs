@@ -4,6 +4,7 @@ pub mod api_keys;
 pub mod audit;
 pub mod backup;
 pub mod budgets;
+pub mod catalogue;
 pub mod claims;
 pub mod credits;
 pub mod enrolment;

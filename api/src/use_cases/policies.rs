@@ -20,9 +20,10 @@ use crate::rights::Right;
 const BATCH: i64 = 200;
 
 /// What publishing or approving did.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Done {
     /// The policy.
+    #[schema(value_type = String)]
     pub policy: PolicyId,
     /// The content hash of the version.
     pub version: String,
@@ -31,22 +32,25 @@ pub struct Done {
 }
 
 /// Compiles a file; all its faults are the error.
-pub(super) fn compile(file: &Path) -> AppResult<Policy> {
+pub(super) fn compile_file(file: &Path) -> AppResult<Policy> {
     let source = std::fs::read_to_string(file).map_err(AppError::io(format!("reading {}", file.display())))?;
-    let refused =
-        |faults: Vec<String>| AppError::Invalid(format!("{} cannot be used:\n{}", file.display(), faults.join("\n")));
-    let policy = Policy::compile(&source, &file.display().to_string())
-        .map_err(|faults| refused(faults.iter().map(ToString::to_string).collect()))?;
+    compile(&source, &file.display().to_string())
+}
+
+/// Compiles the content of a file; `name` is what errors begin with.
+pub fn compile(source: &str, name: &str) -> AppResult<Policy> {
+    let refused = |faults: Vec<String>| AppError::Invalid(format!("{name} cannot be used:\n{}", faults.join("\n")));
+    let policy =
+        Policy::compile(source, name).map_err(|faults| refused(faults.iter().map(ToString::to_string).collect()))?;
     // Unfair terms are no fault of the language, but nobody publishes them without a waiver that says why.
     let unfair: Vec<String> = policy.notes().iter().filter(|note| note.refuses()).map(ToString::to_string).collect();
     if unfair.is_empty() { Ok(policy) } else { Err(refused(unfair)) }
 }
 
 /// Where a policy belongs.
-fn place(connection: &mut Connection, policy: &Policy, file: &Path) -> AppResult<(StoredIncident, ServiceId)> {
-    let missing = |what: &str| {
-        AppError::Invalid(format!("{}: the policy names no {what}, so it cannot be published", file.display()))
-    };
+fn place(connection: &mut Connection, policy: &Policy, name: &str) -> AppResult<(StoredIncident, ServiceId)> {
+    let missing =
+        |what: &str| AppError::Invalid(format!("{name}: the policy names no {what}, so it cannot be published"));
     let incident: &IncidentId = policy.incident().ok_or_else(|| missing("incident"))?;
     let service: &ServiceId = policy.service().ok_or_else(|| missing("service"))?;
     Ok((incidents::find(connection, incident)?, service.clone()))
@@ -54,9 +58,13 @@ fn place(connection: &mut Connection, policy: &Policy, file: &Path) -> AppResult
 
 /// Publishes a version; it waits for a second person.
 pub fn publish(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
-    let policy = compile(file)?;
+    publish_policy(app, &compile_file(file)?, &file.display().to_string(), actor)
+}
+
+/// The same of what is compiled already; `name` is what errors begin with.
+pub fn publish_policy(app: &App, policy: &Policy, name: &str, actor: &Actor) -> AppResult<Done> {
     app.store.transaction(|connection| {
-        let (found, service) = place(connection, &policy, file)?;
+        let (found, service) = place(connection, policy, name)?;
         staff::require(connection, &actor.name, Right::PublishPolicies, Some(&service))?;
         let entry = actor.entry(
             "policy.publish",
@@ -66,7 +74,7 @@ pub fn publish(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
         // Its assets are kept from now on with the scale it gives them; a later policy may not differ.
         for asset in policy.assets() {
             ledger::ensure_asset(connection, asset).map_err(|error| match error.constraint() {
-                Some(scale) => AppError::Refused(format!("{}: {scale}", file.display())),
+                Some(scale) => AppError::Refused(format!("{name}: {scale}")),
                 None => error.into(),
             })?;
         }
@@ -82,7 +90,11 @@ pub fn publish(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
                 by: &actor.name,
                 at: entry.at,
             },
-        )?;
+        )
+        .map_err(|error| match error.constraint() {
+            Some("policy_version_hash_unique") => AppError::Conflict(error.to_string()),
+            _ => error.into(),
+        })?;
         audit::append(connection, &[entry.after(&policy.version())])?;
         Ok(Done { policy: policy.id().clone(), version: policy.version().to_owned(), assessed: 0 })
     })
@@ -96,28 +108,47 @@ fn version_in_force(connection: &mut Connection, incident_key: i32, name: &Polic
 
 /// Approves a published version, which is in force from then on, and assesses the claims that waited for it.
 pub fn approve(app: &App, file: &Path, actor: &Actor) -> AppResult<Done> {
-    let policy = compile(file)?;
-    let (found, service) = app.store.transaction(|connection| -> AppResult<_> {
-        let (found, service) = place(connection, &policy, file)?;
-        staff::require(connection, &actor.name, Right::ApprovePolicies, Some(&service))?;
-        let entry = actor.entry(
-            "policy.approve",
-            format!("policy {}", policy.id()),
-            serde_json::json!({ "version": policy.version() }),
-        );
-        let before = version_in_force(connection, found.key, policy.id())?;
-        policies::approve(connection, found.key, policy.id().as_str(), policy.version(), &actor.name, entry.at)
-            .map_err(|error| match error.constraint() {
+    let policy = compile_file(file)?;
+    let (found, service) = app.store.with(|connection| place(connection, &policy, &file.display().to_string()))?;
+    approve_at(app, &found, &service, policy.id(), policy.version(), actor)
+}
+
+/// The same of the version of a content hash.
+pub fn approve_version(app: &App, version: &str, actor: &Actor) -> AppResult<Done> {
+    let published = app.store.with(|connection| policies::find_published(connection, version))?;
+    let incident = IncidentId::parse(&published.incident).map_err(StoreError::corrupt)?;
+    let service = ServiceId::parse(&published.service).map_err(StoreError::corrupt)?;
+    let policy = PolicyId::parse(&published.policy).map_err(StoreError::corrupt)?;
+    let found = app.store.with(|connection| incidents::find(connection, &incident))?;
+    approve_at(app, &found, &service, &policy, version, actor)
+}
+
+fn approve_at(
+    app: &App,
+    found: &StoredIncident,
+    service: &ServiceId,
+    policy: &PolicyId,
+    version: &str,
+    actor: &Actor,
+) -> AppResult<Done> {
+    app.store.transaction(|connection| -> AppResult<()> {
+        staff::require(connection, &actor.name, Right::ApprovePolicies, Some(service))?;
+        let detail = serde_json::json!({ "version": version });
+        let entry = actor.entry("policy.approve", format!("policy {policy}"), detail);
+        let before = version_in_force(connection, found.key, policy)?;
+        policies::approve(connection, found.key, policy.as_str(), version, &actor.name, entry.at).map_err(|error| {
+            match error.constraint() {
                 Some("policy_version_approved_already") => {
-                    AppError::Refused(format!("this version of {} was approved before", policy.id()))
+                    AppError::Conflict(format!("this version of {policy} was approved before"))
                 }
+                Some("policy_version_four_eyes") => AppError::Conflict(error.to_string()),
                 _ => error.into(),
-            })?;
-        audit::append(connection, &[entry.before(&before).after(&policy.version())])?;
-        Ok((found, service))
+            }
+        })?;
+        Ok(audit::append(connection, &[entry.before(&before).after(&version)])?)
     })?;
-    let assessed = assess_waiting(app, &found, &service, actor)?;
-    Ok(Done { policy: policy.id().clone(), version: policy.version().to_owned(), assessed })
+    let assessed = assess_waiting(app, found, service, actor)?;
+    Ok(Done { policy: policy.clone(), version: version.to_owned(), assessed })
 }
 
 /// Takes the version in force out of force: nobody is assessed by it any more; what it granted stands.

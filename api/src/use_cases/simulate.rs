@@ -3,21 +3,25 @@
 
 use std::path::Path;
 
+use redress_domain::id::{CustomerId, HoldingRef, ServiceId};
 use redress_domain::policy::{
     Basis, ClaimView, Comparison, ComparisonReport, IncidentView, Policy, Simulation, SimulationReport, Subject,
 };
 use redress_domain::{Attributes, Holding, Incident, incident_file};
-use redress_store::{claims, holdings, incidents, policies};
+use redress_store::holdings::HoldingRow;
+use redress_store::{StoreError, claims, holdings, incidents, policies, runs};
 use serde::Serialize;
 
 use super::claims::stated_facts;
-use super::policies::compile;
+use super::policies::compile_file;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::roster_file;
 
 /// How many claims are read at once.
 const BATCH: i64 = 1_000;
+/// About how many holdings are read at once.
+const RANGE: i64 = 5_000;
 /// The most holdings of one customer at one service that are looked at together.
 const MAX_TOGETHER: usize = 100_000;
 
@@ -48,28 +52,13 @@ pub enum Ground<'a> {
 
 /// Simulates a policy over a roster's file.
 pub fn run(ground: &Ground<'_>, policy_file: &Path, roster: &Path) -> AppResult<Simulated> {
-    let policy = compile(policy_file)?;
+    let policy = compile_file(policy_file)?;
     let (incident, before) = match ground {
         Ground::IncidentFile(file) => (read_incident(file)?, None),
         Ground::Installation(app) => stored(app, &policy)?,
     };
-    let service = policy.service().cloned().ok_or_else(|| {
-        AppError::Invalid(format!("{}: the policy names no service, so no roster fits it", policy_file.display()))
-    })?;
-    let mut run = Run {
-        view: IncidentView::new(&incident, &service),
-        simulation: Simulation::new(&policy),
-        comparison: before.as_ref().map(|before| Comparison::new(before, &policy)),
-        before,
-        policy,
-        together: Vec::new(),
-        last: None,
-        sorted: true,
-        holdings: 0,
-        claims: 0,
-        refused: 0,
-        notes: Vec::new(),
-    };
+    let service = service_of(&policy)?;
+    let mut run = Run::new(policy, before, &incident, &service);
     if run.policy.basis() == Basis::Automatic {
         roster_file::each_row(roster, &mut |_, row| {
             match row {
@@ -86,6 +75,24 @@ pub fn run(ground: &Ground<'_>, policy_file: &Path, roster: &Path) -> AppResult<
         run.notes.push("the policy is applied to claims, and there are none without an installation".into());
     }
     Ok(run.finish())
+}
+
+/// Simulates a policy over the holdings and claims on record.
+pub fn on_record(app: &App, policy: Policy) -> AppResult<Simulated> {
+    let (incident, before) = stored(app, &policy)?;
+    let service = service_of(&policy)?;
+    let mut run = Run::new(policy, before, &incident, &service);
+    if run.policy.basis() == Basis::Automatic {
+        run.holdings_on_record(app, &incident, &service)?;
+    } else {
+        run.claims(app, &incident)?;
+    }
+    Ok(run.finish())
+}
+
+fn service_of(policy: &Policy) -> AppResult<ServiceId> {
+    let missing = || AppError::Invalid(format!("policy {} names no service, so no roster fits it", policy.id()));
+    policy.service().cloned().ok_or_else(missing)
 }
 
 fn read_incident(file: &Path) -> AppResult<Incident> {
@@ -122,6 +129,39 @@ struct Run {
 }
 
 impl Run {
+    fn new(policy: Policy, before: Option<Policy>, incident: &Incident, service: &ServiceId) -> Self {
+        Self {
+            view: IncidentView::new(incident, service),
+            simulation: Simulation::new(&policy),
+            comparison: before.as_ref().map(|before| Comparison::new(before, &policy)),
+            before,
+            policy,
+            together: Vec::new(),
+            last: None,
+            sorted: true,
+            holdings: 0,
+            claims: 0,
+            refused: 0,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Reads all holdings of the service, range by range as a run would.
+    fn holdings_on_record(&mut self, app: &App, incident: &Incident, service: &ServiceId) -> AppResult<()> {
+        let found = app.store.with(|connection| incidents::find(connection, &incident.id))?;
+        let service_key = found.service_key(service)?;
+        let ranges = app.store.with(|connection| runs::ranges(connection, found.key, RANGE))?;
+        for range in ranges {
+            let (from, till) = (range.from.as_deref(), range.till.as_deref());
+            let rows = app.store.with(|connection| holdings::of_range(connection, found.key, from, till))?;
+            for row in rows.into_iter().filter(|row| row.service_id == service_key) {
+                self.take(holding_of(row, service)?);
+            }
+        }
+        self.customer_ends();
+        Ok(())
+    }
+
     fn take(&mut self, holding: Holding) {
         let customer = holding.customer.as_str();
         if self.last.as_deref() != Some(customer) || self.together.len() >= MAX_TOGETHER {
@@ -210,6 +250,19 @@ impl Run {
             notes: self.notes,
         }
     }
+}
+
+fn holding_of(row: HoldingRow, service: &ServiceId) -> AppResult<Holding> {
+    Ok(Holding {
+        customer: CustomerId::parse(&row.customer_id).map_err(StoreError::corrupt)?,
+        service: service.clone(),
+        reference: HoldingRef::parse(&row.reference).map_err(StoreError::corrupt)?,
+        kind: row.kind.into(),
+        product: row.product.into(),
+        valid_from: row.valid_from,
+        valid_until: row.valid_until,
+        attributes: row.attributes.0,
+    })
 }
 
 fn account_of(held: &[Holding]) -> Option<&Attributes> {
