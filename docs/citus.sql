@@ -35,11 +35,13 @@ SELECT citus_add_local_table_to_metadata('staff_credential');
 SELECT citus_add_local_table_to_metadata('session');
 SELECT citus_add_local_table_to_metadata('api_key');
 SELECT citus_add_local_table_to_metadata('sign_in_guess');
+SELECT citus_add_local_table_to_metadata('mailed_code');
 
 -- What belongs to customers: rows of one customer stand on one machine, so every join of them is local to it.
 SELECT create_distributed_table('holding', 'customer_id');
 SELECT create_distributed_table('claim', 'customer_id', colocate_with => 'holding');
 SELECT create_distributed_table('personal', 'customer_id', colocate_with => 'holding');
+SELECT create_distributed_table('evidence', 'customer_id', colocate_with => 'holding');
 SELECT create_distributed_table('assessment', 'customer_id', colocate_with => 'holding');
 SELECT create_distributed_table('idempotency', 'customer_id', colocate_with => 'holding');
 SELECT create_distributed_table('notice', 'customer_id', colocate_with => 'holding');

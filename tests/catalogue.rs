@@ -44,8 +44,32 @@ fn an_incident_is_loaded_and_read() {
         agent.get("/v1/incidents/No%20Such").is_problem(400, "invalid_path");
         let services = agent.get("/v1/services").json();
         assert_eq!(services.as_array().unwrap().len(), incident["services"].as_array().unwrap().len());
+        let windows = format!("/v1/incidents/{INCIDENT}/windows");
+        let window = |from: &str, until: &str| json!({ "from": from, "until": until, "severity": "degraded" });
+        let correct = |client: &Client<'_>, service: &str, windows_: serde_json::Value| {
+            client.post_once(&windows, &json!({ "service": service, "windows": windows_ }))
+        };
+        let (a, b, c) = ("2022-10-15T06:00:00Z", "2022-10-15T07:00:00Z", "2022-10-15T08:00:00Z");
+        let done = correct(&author, "melon", json!([window(a, b), window(b, c)]));
+        assert_eq!((done.status, done.json()["changed"].as_bool()), (200, Some(true)), "{}", done.text());
+        assert_eq!(correct(&author, "melon", json!([window(a, b), window(b, c)])).json()["changed"], false);
+        let shown = agent.get(&windows).json();
+        let melon = shown.as_array().unwrap().iter().find(|service| service["service"] == "melon").unwrap();
+        assert_eq!(melon["windows"], json!([window(a, b), window(b, c)]));
+        for (service, wrong, pointer) in [
+            ("melon", json!([]), "/windows"),
+            ("melon", json!([window(b, a)]), "/windows/0"),
+            ("melon", json!([window(a, c), window(b, c)]), "/windows/1"),
+            ("cinema", json!([window(a, b)]), "/service"),
+        ] {
+            let problem = correct(&author, service, wrong).is_problem(422, "invalid_request");
+            assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
+        }
         redress.run(&["staff", "add", "scoped", "--role", "policy_author", "--service", "melon"]).succeeds();
-        toml(&redress.session(&server, "scoped"), "/v1/incidents", &source).is_problem(403, "forbidden");
+        let scoped = redress.session(&server, "scoped");
+        toml(&scoped, "/v1/incidents", &source).is_problem(403, "forbidden");
+        correct(&scoped, "webtoon", json!([window(a, b)])).is_problem(403, "forbidden");
+        assert_eq!(correct(&scoped, "melon", json!([window(a, b)])).status, 200);
     });
 }
 

@@ -57,7 +57,7 @@ fn a_database_that_cannot_be_reached_is_one_clear_line_without_its_password() {
         let ran = folder.run(&args).refuses("the database of --database-url cannot be reached: ");
         assert!(ran.stderr.contains("127.0.0.1") && !ran.stderr.contains("hunter2"), "{}", ran.stderr);
     }
-    folder.run(&["verify", "--database-url", ""]).misused("--database-url is empty");
+    folder.run(&["verify", "--database-url", ""]).is_misused("--database-url is empty");
     folder.run(&["verify", "--database-url", "nonsense"]).refuses("the database of --database-url cannot be reached: ");
 }
 
@@ -73,15 +73,15 @@ fn what_is_unknown_is_named() {
         for args in [&["issue", "--incident", "flood"][..], &["report", "exposure", "--incident", "flood"]] {
             redress.run(args).refuses("there is no incident flood");
         }
-        redress.run(&["issue", "--incident", "No Such"]).misused("--incident: ");
+        redress.run(&["issue", "--incident", "No Such"]).is_misused("--incident: ");
         budget("flood", "melon", "KRW", "1").refuses("there is no incident flood");
         redress.with_incident();
         budget(INCIDENT, "cinema", "KRW", "1").refuses("there is no service cinema");
         for (asset, says) in [("gold", "--asset: "), ("day:", "--asset: "), ("", "--asset: "), ("krw", "--asset: ")] {
-            budget(INCIDENT, "melon", asset, "1").misused(says);
+            budget(INCIDENT, "melon", asset, "1").is_misused(says);
         }
         for amount in ["0", "-5", "0.5", "1e3", "much", "", "99999999999999999999", "NaN"] {
-            budget(INCIDENT, "melon", "KRW", amount).misused("--amount");
+            budget(INCIDENT, "melon", "KRW", amount).is_misused("--amount");
         }
         redress
             .run(&["issue", "--incident", INCIDENT, "--policy", "page"])
@@ -90,7 +90,9 @@ fn what_is_unknown_is_named() {
             .run(&["issue", "--incident", INCIDENT, "--as", "nobody"])
             .refuses("\"nobody\" is no active member of staff");
         redress.run(&["ledger", "balance", "gold/"]).refuses("no account is named \"gold/\"");
-        redress.run(&["ledger", "balance", "owed/", "--at", "2999-01-01T00:00:00Z"]).misused("--at lies in the future");
+        redress
+            .run(&["ledger", "balance", "owed/", "--at", "2999-01-01T00:00:00Z"])
+            .is_misused("--at lies in the future");
         redress.run(&["incident", "load", "no-such-file.toml"]).refuses("reading no-such-file.toml: ");
         redress
             .run(&["policy", "publish", "no-such-file.toml", "--as", "author"])

@@ -67,7 +67,7 @@ fn a_folder_that_is_somebodys_is_left_alone() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "three years of work");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     let missing = Private::new();
-    play(&missing, &["--policies", "/no/such"]).misused("--policies /no/such: there is no incidents/");
+    play(&missing, &["--policies", "/no/such"]).is_misused("--policies /no/such: there is no incidents/");
     play(&missing, &["--database-url", "postgresql://127.0.0.1:1/x"]).refuses("in its own private database only");
     assert_eq!(std::fs::read_dir(missing.path()).unwrap().count(), 0);
 }

@@ -481,7 +481,8 @@ impl Ran {
 
     /// It must exit with 2 because of a flag, say this in one line on stderr, and nothing on stdout.
     #[track_caller]
-    pub fn misused(self, says: &str) -> Self {
+    #[expect(clippy::wrong_self_convention, reason = "like its siblings it hands on what ran")]
+    pub fn is_misused(self, says: &str) -> Self {
         self.says_only(2, says)
     }
 

@@ -1,6 +1,6 @@
 //! Mail: what it says, that a retry is the same message, and that nothing is lost or hidden when a server refuses.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -18,6 +18,8 @@ enum Mood {
     Never,
     /// Takes the whole message and hangs up without a word.
     HangUp,
+    /// Takes connections and never says a word.
+    Stall,
 }
 
 /// A small mail server: one thread a connection, plain sockets.
@@ -55,6 +57,10 @@ impl MailServer {
 
 fn converse(stream: TcpStream, mood: &Mutex<Mood>, arrived: &Mutex<Vec<String>>) -> std::io::Result<()> {
     let mut answer = stream.try_clone()?;
+    if *mood.lock().unwrap() == Mood::Stall {
+        // Until the client gives up.
+        return stream.take(1).read_to_end(&mut Vec::new()).map(drop);
+    }
     let mut lines = BufReader::new(stream).lines();
     answer.write_all(b"220 test ready\r\n")?;
     while let Some(line) = lines.next().transpose()? {
@@ -314,5 +320,191 @@ fn without_a_mail_server_mail_lies_in_a_folder_and_on_a_page_for_developers() {
             assert!(!server.get("/", &[]).text().contains("/dev/mail"));
         }
         assert_ne!(secret.trim(), key);
+    });
+}
+
+#[test]
+fn while_the_mail_server_is_away_credits_go_on_and_no_notice_is_lost() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff().with_policies(&["kakaotalk-merchant-loss"]);
+        let names: Vec<String> = (0..6).map(|number| format!("m-{number}")).collect();
+        let roster = redress.file("r.csv", merchants(&names.iter().map(String::as_str).collect::<Vec<_>>()));
+        redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
+        redress.with_budget("kakaotalk", "KRW", "1000000");
+        let mail = MailServer::start(Mood::Stall);
+        let server = redress.serve_with(&[("REDRESS_SMTP_URL", &mail.url), ("REDRESS_SMTP_SECONDS", "1")]);
+        for name in &names {
+            assert_eq!(server.claim(name, &merchant_claim(name, "1000")).json()["status"], "approved");
+        }
+        wait_until("the worker has noticed", || {
+            redress.number("SELECT count(*) FROM notice WHERE last_error IS NOT NULL") > 0
+        });
+        // Credits wait for no mail.
+        assert_eq!(redress.issue()["issued"], 6);
+        assert_eq!(redress.number("SELECT count(*) FROM claim WHERE state = 'issued'"), 6);
+        // One pass gives up after a few messages and leaves the rest untried.
+        due(redress);
+        let args = ["notify", "--format", "json"];
+        let ran = redress.command(&args).env("REDRESS_SMTP_URL", &mail.url).env("REDRESS_SMTP_SECONDS", "1").output();
+        let pass = Ran::of(ran.unwrap(), &args).succeeds().json();
+        assert_eq!((pass["sent"].as_u64(), pass["dead"].as_u64()), (Some(0), Some(0)), "{pass}");
+        assert!(redress.number("SELECT count(*) FROM notice WHERE attempts = 0") > 0, "all were tried in vain");
+        assert_eq!(redress.number("SELECT count(*) FROM notice WHERE state = 'queued'"), 18);
+        // It takes messages and drops the line, then refuses for now, then takes them: each is known by its Message-ID.
+        mail.set(Mood::HangUp);
+        wait_until("one is taken and dropped", || {
+            due(redress);
+            !mail.arrived().is_empty()
+        });
+        mail.set(Mood::Later);
+        wait_until("one is refused for now", || {
+            due(redress);
+            redress.number("SELECT count(*) FROM notice WHERE last_error LIKE '%greylisted%'") > 0
+        });
+        mail.set(Mood::Accept);
+        wait_until("everything has gone", || {
+            due(redress);
+            redress.number("SELECT count(*) FROM notice WHERE state = 'sent'") == 18
+        });
+        let ids: std::collections::BTreeSet<String> = message_ids(&mail.arrived()).into_iter().collect();
+        assert_eq!(ids.len(), 18);
+    });
+}
+
+#[test]
+fn mail_is_never_sent_in_the_clear_where_tls_is_asked_for() {
+    Redress::test(|redress| {
+        let (_server, _) = with_claim(redress);
+        let mail = MailServer::start(Mood::Accept);
+        due(redress);
+        let strict = MailServer { url: format!("{}?tls=required", mail.url), ..MailServer::start(Mood::Accept) };
+        assert_eq!(pass(redress, &strict), (0, 2, 0));
+        assert!(mail.arrived().is_empty());
+        let key = std::fs::read_to_string(redress.folder.path().join("secrets/master.key")).unwrap();
+        let signing = std::fs::read_to_string(redress.folder.path().join("secrets/signing.key")).unwrap();
+        let args = ["notify"];
+        let production = |url: &str| {
+            let environment = [
+                ("REDRESS_PRODUCTION", "true"),
+                ("REDRESS_MASTER_KEY", key.trim()),
+                ("REDRESS_SIGNING_KEY", signing.trim()),
+                ("REDRESS_SMTP_URL", url),
+            ];
+            Ran::of(redress.command(&args).envs(environment).output().unwrap(), &args)
+        };
+        production("smtp://user:secret@mail.example").refuses("in production mail goes over TLS");
+        // What was not sent goes when the settings are mended.
+        due(redress);
+        assert_eq!(pass(redress, &mail), (2, 0, 0));
+    });
+}
+
+#[test]
+fn what_did_not_arrive_is_listed_queued_again_and_names_nobody() {
+    Redress::test(|redress| {
+        let (server, _) = with_claim(redress);
+        let mail = MailServer::start(Mood::Never);
+        due(redress);
+        assert_eq!(pass(redress, &mail), (0, 0, 2));
+        let lead = redress.client(&server, "lead-1", "lead");
+        let list = lead.get("/v1/notices").json();
+        assert_eq!(list["notices"].as_array().unwrap().len(), 2);
+        assert!(list["notices"][0]["last_error"].as_str().unwrap().contains("no such user"), "{list}");
+        assert!(!list.to_string().contains('@'), "{list}");
+        let shown = redress.run(&["notify", "--dead"]).succeeds().stdout;
+        assert!(shown.contains("decided") && shown.contains("no such user") && !shown.contains('@'), "{shown}");
+        redress.run(&["notify", "--requeue"]).fails(2, "--as");
+        redress.run(&["notify", "--requeue", "--as", "finance"]).refuses("may not do this");
+        // One by its id over HTTP, the rest at the command line.
+        let id = list["notices"][0]["id"].clone();
+        assert_eq!(lead.post_once("/v1/notices/requeue", &json!({ "ids": [id] })).json(), json!({ "changed": 1 }));
+        assert_eq!(lead.post_once("/v1/notices/requeue", &json!({ "ids": [id] })).json(), json!({ "changed": 0 }));
+        let done = redress.json(&["notify", "--requeue", "--as", "lead-1"]);
+        assert_eq!(done, json!({ "changed": 1 }));
+        mail.set(Mood::Accept);
+        due(redress);
+        assert_eq!(pass(redress, &mail), (2, 0, 0));
+        // One comes back later; another report of the same, one for now, and what is not ours change nothing.
+        let sent = message_ids(&mail.arrived())[0].strip_prefix("Message-ID: ").unwrap().to_owned();
+        let bounce = |kind: &str, message_id: &str| {
+            let reason = "550 <m-1@example.com> unknown";
+            json!({ "bounces": [{ "message_id": message_id, "kind": kind, "reason": reason }] })
+        };
+        let report = |body: serde_json::Value| lead.post_once("/v1/notices/bounces", &body);
+        assert_eq!(report(bounce("transient", &sent)).json(), json!({ "changed": 0 }));
+        assert_eq!(report(bounce("permanent", &sent)).json(), json!({ "changed": 1 }));
+        assert_eq!(report(bounce("permanent", &sent)).json(), json!({ "changed": 0 }));
+        assert_eq!(report(bounce("complaint", "<someone@elsewhere.example>")).json(), json!({ "changed": 0 }));
+        report(json!({ "bounces": [] })).is_problem(422, "invalid_request");
+        let list = lead.get("/v1/notices").json();
+        assert_eq!(
+            (list["notices"][0]["state"].as_str(), list["notices"].as_array().unwrap().len()),
+            (Some("bounced"), 1)
+        );
+        assert!(!list.to_string().contains("m-1@"), "{list}");
+        assert!(server.get("/metrics", &[]).text().contains("redress_outbox_dead 0"));
+    });
+}
+
+#[test]
+fn a_claimant_chooses_language_and_how_much_is_mailed() {
+    Redress::test(|redress| {
+        let (server, first) = with_claim(redress);
+        let mail = MailServer::start(Mood::Accept);
+        let path = format!("/v1/claims/{}/preferences", first["id"].as_str().unwrap());
+        let bearer = format!("Bearer {}", first["token"].as_str().unwrap());
+        let headers = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+        let wish = json!({ "language": "en", "notices": "essential" });
+        assert_eq!(server.send("PUT", &path, &headers, wish.to_string()).json(), wish);
+        server.send("PUT", &path, &headers, "{}").is_problem(422, "invalid_request");
+        due(redress);
+        assert_eq!(pass(redress, &mail), (1, 0, 0), "the courtesy is left out, the decision is not");
+        assert_eq!(redress.text("SELECT event FROM notice WHERE state = 'unwanted'"), "received");
+        assert!(mail_text(&mail.arrived()[0]).contains("This is the decision"));
+        // Who gave no address is no trouble for anybody.
+        let mut silent = merchant_claim("m-2", "1000");
+        silent["contact"] = json!({});
+        assert_eq!(server.claim("s", &silent).status, 201);
+        due(redress);
+        assert_eq!(pass(redress, &mail), (0, 0, 0));
+        assert_eq!(redress.number("SELECT count(*) FROM notice WHERE state = 'dead'"), 0);
+    });
+}
+
+#[test]
+fn every_event_has_its_own_words_in_both_languages() {
+    Redress::test(|redress| {
+        let (server, _) = with_claim(redress);
+        let mail = MailServer::start(Mood::Accept);
+        let mut english = merchant_claim("m-2", "900000");
+        english["contact"] = json!({ "email": "shop@example.com", "name": "Mina", "language": "en" });
+        assert_eq!(server.claim("e", &english).json()["status"], "in_review");
+        redress.sql("DELETE FROM notice");
+        for event in redress_domain::notice::Event::ALL {
+            redress.sql(&format!(
+                "INSERT INTO notice (customer_id, id, claim_id, event, state, next_at, queued_at, occasion)
+                 SELECT customer_id, gen_random_uuid(), id, '{event}', 'queued', now(), now(), 5 FROM claim"
+            ));
+        }
+        due(redress);
+        assert_eq!(pass(redress, &mail), (18, 0, 0));
+        let mails: Vec<String> = mail.arrived().iter().map(|raw| mail_text(raw)).collect();
+        let subjects: std::collections::BTreeSet<&str> =
+            mails.iter().map(|mail| mail.lines().nth(1).unwrap()).collect();
+        assert_eq!(subjects.len(), 18, "{subjects:#?}");
+        for mail in &mails {
+            assert!(!mail.contains("http") && !mail.contains("href") && !mail.contains("<script"), "{mail}");
+            let korean = mail.contains("m-1@example.com");
+            let genuine = if korean { "진짜 안내인지 확인하려면" } else { "To check that it is ours" };
+            assert_eq!(mail.matches(genuine).count(), 2, "{mail}");
+        }
+        // What is wanted is named in a question and in its reminder.
+        let wanted = mails.iter().filter(|mail| mail.contains("What we need: Proof of loss")).count();
+        assert_eq!(wanted, 2, "{mails:#?}");
+        if let Ok(folder) = std::env::var("REDRESS_TEST_KEEP_MAIL") {
+            for (number, raw) in mail.arrived().iter().enumerate() {
+                std::fs::write(format!("{folder}/{number}.eml"), raw).unwrap();
+            }
+        }
     });
 }

@@ -145,6 +145,59 @@ fn a_session_is_over_when_it_ends_idles_or_its_member_is_revoked() {
     });
 }
 
+/// The id of an object of the service kakaotalk in a route's path, where what the route speaks of is of one service.
+fn object_of_talk(route: &Route, policy: &str, claim: &str) -> Option<String> {
+    let objects = [("/v1/policies/{id}/", policy), ("/v1/claims/{id}", claim)];
+    let (_, id) = objects.into_iter().find(|(prefix, _)| route.path.starts_with(prefix))?;
+    Some(
+        route
+            .path
+            .replacen("{id}", id, 1)
+            .split('/')
+            .map(|part| if part.starts_with('{') { NOBODYS } else { part })
+            .collect::<Vec<_>>()
+            .join("/"),
+    )
+}
+
+#[test]
+fn what_is_of_another_service_is_refused_to_every_role() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff();
+        let file = "policies/kakaotalk-merchant-loss.toml";
+        redress.run(&["policy", "publish", file, "--as", "author"]).succeeds();
+        let server = redress.serve();
+        let source = std::fs::read_to_string(crate::harness::repository().join(file)).unwrap();
+        let policy = redress.text("SELECT hash FROM policy_version");
+        let claim = server.claim("mine", &merchant_claim("m-1", "1")).json()["id"].as_str().unwrap().to_owned();
+        let mut walked = 0;
+        for role in Role::ALL {
+            let member = |service: &str| {
+                let name = format!("{}-{service}", role.as_str());
+                redress.run(&["staff", "add", &name, "--role", role.as_str(), "--service", service]).succeeds();
+                redress.session(&server, &name)
+            };
+            let (inside, outside) = (member("kakaotalk"), member("melon"));
+            for route in ROUTES {
+                let (Who::Staff(right) | Who::ClaimantOr(right)) = route.who else { continue };
+                let Some(path) = object_of_talk(route, &policy, &claim) else { continue };
+                let kind = if route.path.starts_with("/v1/policies") { "application/toml" } else { "application/json" };
+                let body = if kind.ends_with("toml") { source.as_str() } else { "{}" };
+                let send = |client: &Client<'_>| {
+                    client.send(route.method, &path, &[("content-type", kind), ("idempotency-key", "k")], body)
+                };
+                let refused = send(&outside);
+                // Where the body is read first, an empty one is refused for all alike and tells nothing.
+                let refusals: &[u16] = if kind.ends_with("toml") { &[403] } else { &[400, 403, 404, 422, 428] };
+                assert!(refusals.contains(&refused.status), "{} as {role:?}: {}", name(route), refused.text());
+                assert_eq!(is_refused(&send(&inside)), !right.is_of(*role), "{} as {role:?}", name(route));
+                walked += 1;
+            }
+        }
+        assert!(walked >= 3 * Role::ALL.len(), "{walked}");
+    });
+}
+
 /// A key of a member with these scopes.
 fn key<'a>(redress: &Redress, server: &'a Server, member: &str, scopes: &[Right]) -> Client<'a> {
     let token = format!("redress_key_{}", redress.text("replace(gen_random_uuid()::text, '-', '')"));

@@ -6,6 +6,8 @@ use chrono::SubsecRound;
 use redress_store::embedded::{Embedded, Options, Role};
 use redress_store::{Connection, Store, connection, migrations};
 
+use crate::blobs::Blobs;
+use crate::customer_tokens::CustomerTokens;
 use crate::error::{AppError, AppResult};
 use crate::policy_cache::PolicyCache;
 use crate::secrets::Secrets;
@@ -22,6 +24,10 @@ pub struct App {
     pub secrets: Secrets,
     /// Compiled policies by version.
     pub policies: Arc<PolicyCache>,
+    /// What the operator's tokens of customers are checked against.
+    pub customer_tokens: Option<Arc<CustomerTokens>>,
+    /// Where claimants' files lie.
+    pub blobs: Arc<Blobs>,
     database: Arc<Database>,
 }
 
@@ -80,8 +86,12 @@ impl App {
             tracing::info!(migrations = applied.len(), "migrated the database");
         }
         let store = Store::connect(&database.url, settings.pool_size).map_err(|error| database.describe(error))?;
+        let blobs = Arc::new(Blobs::open(&settings)?);
+        let customer_tokens = settings.customer_tokens.clone().map(|tokens| Arc::new(CustomerTokens::new(tokens)));
         Ok(Self {
+            customer_tokens,
             settings: Arc::new(settings),
+            blobs,
             store,
             secrets,
             policies: Arc::default(),

@@ -122,6 +122,8 @@ pub struct ClaimSubject<'a> {
     pub holdings: &'a [HoldingRow],
     /// What the claimant stated.
     pub facts: &'a ClaimFacts,
+    /// The codes of the documents filed with it.
+    pub evidence: &'a [Box<str>],
     /// When.
     pub submitted_at: DateTime<Utc>,
 }
@@ -165,7 +167,7 @@ pub fn claim(subject: &ClaimSubject<'_>) -> AppResult<Result<Assessed, (String, 
         // A claim policy may read what the customer held: the first holding that is not the account itself.
         holding: held.iter().find(|holding| &*holding.kind != "account"),
         claim: Some(ClaimView { submitted_at: Some(subject.submitted_at), fields: &subject.facts.facts }),
-        evidence: Some(&[]),
+        evidence: Some(subject.evidence),
     };
     let explained = active.policy.explain(&bound);
     // A field the policy cannot read is the claimant's to mend; what only the records lack is a person's.

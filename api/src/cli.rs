@@ -92,8 +92,8 @@ pub enum Command {
     /// Runs of the batch job: what waits for approval, how far one is, pause, resume, cancel, limits
     #[command(subcommand)]
     Run(RunCommand),
-    /// Send the notices that wait, once
-    Notify,
+    /// Send the notices that wait, once; or see to those that could not be sent
+    Notify(NotifyArgs),
     /// Credits: what was issued, and what became of it
     #[command(subcommand)]
     Credit(CreditCommand),
@@ -179,6 +179,20 @@ pub struct IssueArgs {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
     /// Who issues
+    #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
+    pub by: Option<String>,
+}
+
+/// Flags of `notify`.
+#[derive(Debug, Clone, Args)]
+pub struct NotifyArgs {
+    /// List the notices that could not be sent or came back, and send none
+    #[arg(long, conflicts_with = "requeue")]
+    pub dead: bool,
+    /// Queue these notices again, or all that are dead when none is named; they go with the next pass
+    #[arg(long, value_name = "ID", num_args = 0.., requires = "by")]
+    pub requeue: Option<Vec<uuid::Uuid>>,
+    /// Who queues them
     #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
     pub by: Option<String>,
 }

@@ -3,11 +3,16 @@
 
 pub mod app;
 pub mod assess;
+pub mod blobs;
+pub mod clamd;
 pub mod cli;
 pub mod commands;
+pub mod customer_tokens;
 pub mod demo;
 pub mod error;
 pub mod http;
+pub mod https;
+pub mod identity_provider;
 pub mod mail;
 pub mod passwords;
 pub mod policy_cache;

@@ -13,8 +13,6 @@ use crate::settings::Settings;
 
 /// The folder of `.eml` files within the data folder.
 pub const FOLDER: &str = "mail";
-/// How long the mail server may take for one command.
-const SMTP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// A way to send mail.
 pub enum Mailer {
@@ -27,6 +25,9 @@ pub enum Mailer {
 /// Why a mail did not go.
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
+    /// The mail server does not answer: whatever comes next would wait in vain as well.
+    #[error("{0}")]
+    Silent(String),
     /// Trying again may help.
     #[error("{0}")]
     Transient(String),
@@ -39,9 +40,16 @@ impl Mailer {
     /// The mailer of the settings; a folder of mail is refused in production.
     pub fn new(settings: &Settings) -> AppResult<Self> {
         if let Some(url) = &settings.smtp_url {
+            if settings.production && is_in_clear(url) {
+                return Err(AppError::Refused(
+                    "in production mail goes over TLS: REDRESS_SMTP_URL smtps://user:password@host, or \
+                     smtp://user:password@host:587?tls=required for STARTTLS"
+                        .into(),
+                ));
+            }
             let transport = SmtpTransport::from_url(url)
                 .map_err(|error| AppError::Usage(format!("REDRESS_SMTP_URL: {error}")))?
-                .timeout(Some(SMTP_TIMEOUT))
+                .timeout(Some(settings.smtp_timeout))
                 .build();
             return Ok(Self::Smtp(Box::new(transport)));
         }
@@ -70,7 +78,11 @@ impl Mailer {
         match self {
             Self::Smtp(transport) => transport.send(message).map(drop).map_err(|error| {
                 let text = one_line(&error);
-                if error.is_permanent() { MailError::Permanent(text) } else { MailError::Transient(text) }
+                match (error.is_permanent(), error.is_transient()) {
+                    (true, _) => MailError::Permanent(text),
+                    (_, true) => MailError::Transient(text),
+                    _ => MailError::Silent(text),
+                }
             }),
             Self::Folder(_, transport) => {
                 transport.send(message).map(drop).map_err(|error| MailError::Transient(one_line(&error)))
@@ -83,6 +95,14 @@ impl Mailer {
 #[must_use]
 pub fn folder(settings: &Settings) -> PathBuf {
     settings.data_dir.join(FOLDER)
+}
+
+/// The Message-ID of a letter, without brackets: the host of the sender's address makes it unique in the world, and the
+/// letter's own id makes it stay the same.
+#[must_use]
+pub fn message_id(id: uuid::Uuid, from: &str) -> String {
+    let host = from.rsplit('@').next().unwrap_or("localhost").trim_end_matches('>');
+    format!("{id}@{host}")
 }
 
 /// A message in both forms.
@@ -121,6 +141,14 @@ impl Letter<'_> {
     }
 }
 
+/// Whether mail would go to another machine in the clear, or in the clear where TLS is not offered.
+fn is_in_clear(url: &str) -> bool {
+    let Some(rest) = url.strip_prefix("smtp://") else { return false };
+    let host = rest.rsplit('@').next().unwrap_or(rest);
+    let local = ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host.starts_with(name));
+    !local && !rest.contains("tls=required")
+}
+
 fn one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -129,7 +157,13 @@ fn one_line(error: &dyn std::error::Error) -> String {
         text.push_str(&inner.to_string());
         source = inner.source();
     }
-    // Mail servers quote the address they refuse; it belongs neither in the log nor open in the database.
+    without_addresses(&text)
+}
+
+/// What a mail server said, in one line: it quotes the address it refuses, which belongs neither in the log nor open in the
+/// database.
+#[must_use]
+pub fn without_addresses(text: &str) -> String {
     let words = text.split_whitespace().map(|word| if word.contains('@') { "<address>" } else { word });
     words.collect::<Vec<_>>().join(" ").chars().take(500).collect()
 }

@@ -144,6 +144,10 @@ rights! {
     ReverseCredits = ("reverse_credits", Fresh, [Finance]);
     /// See deliveries, retry them, and record what services acknowledged.
     ManageDeliveries = ("manage_deliveries", No, [Finance]);
+    /// See notices that could not be sent or came back.
+    ReadNotices = ("read_notices", No, [Agent, Lead, Auditor]);
+    /// Queue notices again, and report mail that came back.
+    ManageNotices = ("manage_notices", No, [Lead]);
     /// See the reports.
     ReadReports = ("read_reports", No, [Lead, PolicyAuthor, PolicyApprover, Finance, Auditor]);
     /// See the audit log.

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use chrono::{DateTime, Utc};
 use hmac::{Hmac, Mac};
 use redress_domain::log::Signer;
 use sha2::{Digest, Sha256};
@@ -25,12 +26,16 @@ const MASTER_KEY_FILE: &str = "master.key";
 pub const SIGNING_KEY: &str = "REDRESS_SIGNING_KEY";
 const SIGNING_KEY_FILE: &str = "signing.key";
 
+/// How the tokens of claimants' sessions begin, so that scanners of leaked secrets know them.
+pub const ADDRESS_SESSION: &str = "redress_claimant_";
+
 /// The keys: what is sealed and the claimants' tokens by one master key, the log's heads by a key of their own, since
 /// that one outlives the data it signs.
 #[derive(Clone)]
 pub struct Secrets {
     sealing: [u8; KEY_LENGTH],
     tokens: [u8; KEY_LENGTH],
+    names: [u8; KEY_LENGTH],
     pepper: [u8; KEY_LENGTH],
     devices: [u8; KEY_LENGTH],
     signer: Signer,
@@ -66,6 +71,7 @@ impl Secrets {
         Self {
             sealing: derive(master, b"sealing"),
             tokens: derive(master, b"claimant tokens"),
+            names: derive(master, b"names"),
             pepper: derive(master, b"staff passwords"),
             devices: derive(master, b"staff devices"),
             signer,
@@ -145,6 +151,44 @@ impl Secrets {
     #[must_use]
     pub fn is_claimant_token(&self, claim: redress_domain::id::ClaimId, token: &str) -> bool {
         hex::decode(token).is_ok_and(|bytes| self.claimant_mac(claim).verify_slice(&bytes).is_ok())
+    }
+
+    /// A name for something that must be found again and must not be known from its name: nobody without the master key
+    /// can tell what it stands for, or whether two installations speak of the same.
+    #[must_use]
+    pub fn blind(&self, purpose: &str, what: &str) -> String {
+        let mut mac = keyed(&self.names);
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(what.as_bytes());
+        hex::encode(mac.finalize().into_bytes())
+    }
+
+    /// Whether a name is the one that [`Self::blind`] gives, in constant time.
+    #[must_use]
+    pub fn is_blind(&self, purpose: &str, what: &str, name: &str) -> bool {
+        let mut mac = keyed(&self.names);
+        mac.update(purpose.as_bytes());
+        mac.update(&[0]);
+        mac.update(what.as_bytes());
+        hex::decode(name).is_ok_and(|bytes| mac.verify_slice(&bytes).is_ok())
+    }
+
+    /// The token of a session that opens the claims of an address, given by its blind name, until a time.
+    #[must_use]
+    pub fn address_session(&self, address: &str, until: DateTime<Utc>) -> String {
+        let body = format!("{address}.{}", until.timestamp());
+        format!("{ADDRESS_SESSION}{}", hex::encode(format!("{body}.{}", self.blind("claimant session", &body))))
+    }
+
+    /// The blind name of the address whose claims a session opens now; none when it is over or not ours.
+    #[must_use]
+    pub fn open_address_session(&self, token: &str, now: DateTime<Utc>) -> Option<String> {
+        let text = String::from_utf8(hex::decode(token.strip_prefix(ADDRESS_SESSION)?).ok()?).ok()?;
+        let (body, mac) = text.rsplit_once('.')?;
+        let (address, until) = body.split_once('.')?;
+        let lasts = until.parse::<i64>().is_ok_and(|until| now.timestamp() < until);
+        (self.is_blind("claimant session", body, mac) && lasts).then(|| address.to_owned())
     }
 
     fn claimant_mac(&self, claim: redress_domain::id::ClaimId) -> Hmac<Sha256> {

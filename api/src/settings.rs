@@ -1,14 +1,17 @@
 //! Configuration: flags, then environment, then `<data-dir>/redress.toml`. Secrets also come from files.
 
+mod provider;
 mod rates;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::cli::{Format, Global};
 use crate::error::{AppError, AppResult};
 
+pub use self::provider::ProviderSettings;
 pub use self::rates::{Proxies, RateLimits};
 
 /// The file in the data folder that flags and environment override.
@@ -16,6 +19,10 @@ pub const FILE_NAME: &str = "redress.toml";
 /// Where the server listens unless told otherwise.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_POOL_SIZE: u32 = 16;
+/// How long the mail server may take for one step.
+const DEFAULT_SMTP_SECONDS: u64 = 30;
+/// How long an upload may take: ten megabytes over a slow telephone.
+const DEFAULT_UPLOAD_SECONDS: u64 = 120;
 
 /// The settings of one installation.
 #[derive(Debug, Clone)]
@@ -34,10 +41,35 @@ pub struct Settings {
     pub pool_size: u32,
     /// Where mail goes; into a folder of `.eml` files when none.
     pub smtp_url: Option<String>,
+    /// How long the mail server may take for one step.
+    pub smtp_timeout: Duration,
     /// Who mail is from.
     pub mail_from: String,
+    /// Where claimants' files go: a folder in the data folder when none.
+    pub evidence_url: Option<String>,
+    /// The virus scanner, as `tcp://host:port` or `unix:/path`; nothing is scanned when none.
+    pub clamd: Option<String>,
+    /// How long an upload may take.
+    pub upload_timeout: Duration,
+    /// How the operator's sign-in says who a customer is; nobody's word is taken when none.
+    pub customer_tokens: Option<CustomerTokenSettings>,
+    /// Whether claims are taken for any customer from whoever sends them.
+    pub open_filing: bool,
     /// How much one client may ask.
     pub rates: RateLimits,
+    /// The identity provider of the staff, if there is one.
+    pub provider: Option<ProviderSettings>,
+}
+
+/// How the operator's tokens of customers are checked.
+#[derive(Debug, Clone)]
+pub struct CustomerTokenSettings {
+    /// The set of keys (JWKS): a file or a URL.
+    pub keys: String,
+    /// Whom tokens must be meant for.
+    pub audience: String,
+    /// Who must have issued them, if it is said.
+    pub issuer: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -48,15 +80,26 @@ struct SettingsFile {
     listen: Option<String>,
     pool_size: Option<u32>,
     smtp_url: Option<String>,
+    smtp_seconds: Option<u64>,
     mail_from: Option<String>,
+    evidence_url: Option<String>,
+    clamd: Option<String>,
+    upload_seconds: Option<u64>,
+    customer_keys: Option<String>,
+    customer_audience: Option<String>,
+    customer_issuer: Option<String>,
+    open_filing: Option<bool>,
     #[serde(default)]
     limits: rates::RatesFile,
+    #[serde(default)]
+    oidc: provider::ProviderFile,
 }
 
 impl Settings {
     /// Puts the settings together; `listen` is the command's own flag.
     pub fn load(global: &Global, listen: Option<String>) -> AppResult<Self> {
         let file = read_file(&global.data_dir.join(FILE_NAME))?;
+        let customer_tokens = customer_tokens(&file)?;
         let database_url = match (&global.database_url, &global.database_url_file) {
             (Some(url), _) => Some(url.clone()),
             (None, Some(path)) => Some(read_secret(path)?),
@@ -66,12 +109,7 @@ impl Settings {
             // Most likely a variable that was not set: libpq would take it for the machine's own server.
             return Err(AppError::Usage("--database-url is empty; leave it out for the private database".into()));
         }
-        let pool_size = match variable("REDRESS_POOL_SIZE")? {
-            Some(text) => text
-                .parse()
-                .map_err(|_| AppError::Usage(format!("REDRESS_POOL_SIZE must be a whole number, not {text:?}")))?,
-            None => file.pool_size.unwrap_or(DEFAULT_POOL_SIZE),
-        };
+        let pool_size = number("REDRESS_POOL_SIZE")?.or(file.pool_size).unwrap_or(DEFAULT_POOL_SIZE);
         if !(2..=500).contains(&pool_size) {
             return Err(AppError::Invalid(format!("pool_size must be from 2 to 500, not {pool_size}")));
         }
@@ -79,9 +117,14 @@ impl Settings {
             Some(url) => Some(url),
             None => file.smtp_url,
         };
+        let open_filing =
+            variable("REDRESS_OPEN_FILING")?.map(|text| truth("REDRESS_OPEN_FILING", &text)).transpose()?;
         let production = global.production || file.production.unwrap_or(false);
         Ok(Self {
             rates: RateLimits::load(&file.limits, production)?,
+            provider: ProviderSettings::load(&file.oidc, production)?,
+            open_filing: open_filing.or(file.open_filing).unwrap_or(customer_tokens.is_none()),
+            customer_tokens,
             data_dir: global.data_dir.clone(),
             database_url,
             format: global.format,
@@ -89,11 +132,36 @@ impl Settings {
             listen: listen.or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
             pool_size,
             smtp_url,
+            smtp_timeout: Duration::from_secs(
+                number("REDRESS_SMTP_SECONDS")?.or(file.smtp_seconds).unwrap_or(DEFAULT_SMTP_SECONDS),
+            ),
             mail_from: variable("REDRESS_MAIL_FROM")?
                 .or(file.mail_from)
                 .unwrap_or_else(|| "Redress <redress@localhost>".to_owned()),
+            evidence_url: variable("REDRESS_EVIDENCE_URL")?.or(file.evidence_url),
+            clamd: variable("REDRESS_CLAMD")?.or(file.clamd),
+            upload_timeout: Duration::from_secs(
+                number("REDRESS_UPLOAD_SECONDS")?.or(file.upload_seconds).unwrap_or(DEFAULT_UPLOAD_SECONDS),
+            ),
         })
     }
+}
+
+fn customer_tokens(file: &SettingsFile) -> AppResult<Option<CustomerTokenSettings>> {
+    let Some(keys) = variable("REDRESS_CUSTOMER_KEYS")?.or(file.customer_keys.clone()) else { return Ok(None) };
+    if keys.starts_with("http://") {
+        return Err(AppError::Usage("REDRESS_CUSTOMER_KEYS: keys are fetched over https:// only".into()));
+    }
+    let audience = variable("REDRESS_CUSTOMER_AUDIENCE")?.or(file.customer_audience.clone());
+    let audience = audience.ok_or_else(|| {
+        AppError::Usage("REDRESS_CUSTOMER_KEYS needs REDRESS_CUSTOMER_AUDIENCE: whom the tokens are meant for".into())
+    })?;
+    let issuer = variable("REDRESS_CUSTOMER_ISSUER")?.or(file.customer_issuer.clone());
+    Ok(Some(CustomerTokenSettings { keys, audience, issuer }))
+}
+
+fn truth(name: &str, text: &str) -> AppResult<bool> {
+    text.parse().map_err(|_| AppError::Usage(format!("{name} must be true or false, not {text:?}")))
 }
 
 fn read_file(path: &Path) -> AppResult<SettingsFile> {
@@ -116,6 +184,13 @@ fn variable(name: &str) -> AppResult<Option<String>> {
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => Err(AppError::Invalid(format!("{name} is not UTF-8"))),
     }
+}
+
+fn number<T: std::str::FromStr>(name: &str) -> AppResult<Option<T>> {
+    let parse = |text: String| {
+        text.parse().map_err(|_| AppError::Usage(format!("{name} must be a whole number, not {text:?}")))
+    };
+    variable(name)?.map(parse).transpose()
 }
 
 /// A secret: `NAME`, or the content of the file that `NAME_FILE` names.

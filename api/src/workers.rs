@@ -12,7 +12,7 @@ use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
 use crate::use_cases::issue::Watcher;
-use crate::use_cases::{audit, notices, policies, runs};
+use crate::use_cases::{audit, claimants, evidence, notices, policies, runs};
 
 /// How often the outbox is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -20,6 +20,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const PAUSE_OF_SEALER: Duration = Duration::from_secs(5);
 /// How often claims that wait are looked at.
 const PAUSE_OF_READER: Duration = Duration::from_secs(10);
+/// How often files are looked for whose upload was never acknowledged.
+const PAUSE_OF_SWEEPER: Duration = Duration::from_secs(60);
 /// The pause after a pass that failed: the database is away.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
 
@@ -39,6 +41,8 @@ impl Workers {
         let sender = app.clone();
         workers.add("notices", move |stopped| send_notices(&sender, &mailer, stopped))?;
         workers.add_sealer(app)?;
+        let sweeper = app.clone();
+        workers.add("evidence", move |stopped| sweep_evidence(&sweeper, stopped))?;
         let reader = app.clone();
         workers.add("claims", move |stopped| assess_claims(&reader, stopped))?;
         let (issuer, leaving) = (app.clone(), UntilLeaving(Arc::clone(&workers.leaving)));
@@ -89,7 +93,8 @@ fn send_notices(app: &App, mailer: &Mailer, stopped: &Receiver<()>) {
     let mut pause = PAUSE;
     let stop = || stopped.try_recv() == Err(TryRecvError::Disconnected);
     while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-        pause = match notices::send_due(app, mailer, &stop) {
+        let sent = claimants::send_codes(app, mailer).and_then(|_| notices::send_due(app, mailer, &stop));
+        pause = match sent {
             Ok(_) => PAUSE,
             Err(error) => {
                 tracing::error!(%error, "notices stand still");
@@ -105,6 +110,19 @@ fn assess_claims(app: &App, stopped: &Receiver<()>) {
     while stopped.recv_timeout(PAUSE_OF_READER) == Err(RecvTimeoutError::Timeout) {
         if let Err(error) = policies::assess_overlooked(app, &actor) {
             tracing::error!(%error, "claims that wait are not assessed");
+        }
+    }
+}
+
+/// Sweeps files whose upload was never acknowledged.
+fn sweep_evidence(app: &App, stopped: &Receiver<()>) {
+    let mut pause = PAUSE;
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        pause = PAUSE_OF_SWEEPER;
+        match evidence::sweep(app) {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "swept files whose upload was never acknowledged"),
+            Err(error) => tracing::error!(%error, "files that nobody acknowledged are not swept"),
         }
     }
 }

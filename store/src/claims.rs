@@ -64,14 +64,15 @@ pub struct AssessmentRow {
     pub assessed_at: DateTime<Utc>,
 }
 
-/// Adds a claim and what is sealed of it.
-pub fn insert(connection: &mut Connection, row: &ClaimRow, sealed: &[u8]) -> StoreResult<()> {
+/// Adds a claim, what is sealed of it, and the keyed hash by which its address is found again.
+pub fn insert(connection: &mut Connection, row: &ClaimRow, sealed: &[u8], address: Option<&str>) -> StoreResult<()> {
     diesel::insert_into(claim::table).values(row).execute(connection)?;
     diesel::insert_into(personal::table)
         .values((
             personal::customer_id.eq(&row.customer_id),
             personal::claim_id.eq(row.id),
             personal::sealed.eq(sealed),
+            personal::address.eq(address),
         ))
         .execute(connection)?;
     Ok(())
@@ -114,6 +115,67 @@ pub fn find(connection: &mut Connection, id: Uuid) -> StoreResult<Option<ClaimVi
     Ok(Some(ClaimView { claim, incident, service, assessment }))
 }
 
+/// A claim with what [`find`] adds, locked until the transaction ends.
+pub fn find_locked(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<Option<ClaimView>> {
+    let locked: Option<Uuid> =
+        claim::table.find((customer, id)).select(claim::id).for_update().first(connection).optional()?;
+    match locked {
+        Some(id) => find(connection, id),
+        None => Ok(None),
+    }
+}
+
+/// A claim by its reference. Two may have the same once in a great many; then neither is found by it.
+pub fn find_by_reference(connection: &mut Connection, reference: &str) -> StoreResult<Option<ClaimView>> {
+    let ids: Vec<Uuid> =
+        claim::table.filter(claim::reference.eq(reference)).select(claim::id).limit(2).load(connection)?;
+    match ids.as_slice() {
+        [id] => find(connection, *id),
+        _ => Ok(None),
+    }
+}
+
+/// The newest claims of a customer.
+pub fn of_customer(connection: &mut Connection, customer: &str, limit: i64) -> StoreResult<Vec<ClaimView>> {
+    let ids: Vec<Uuid> = claim::table
+        .filter(claim::customer_id.eq(customer))
+        .order(claim::id.desc())
+        .limit(limit)
+        .select(claim::id)
+        .load(connection)?;
+    views(connection, &ids)
+}
+
+/// The newest claims that have an address, by its keyed hash.
+pub fn of_address(connection: &mut Connection, address: &str, limit: i64) -> StoreResult<Vec<ClaimView>> {
+    let ids: Vec<Uuid> = personal::table
+        .filter(personal::address.eq(address))
+        .order(personal::claim_id.desc())
+        .limit(limit)
+        .select(personal::claim_id)
+        .load(connection)?;
+    views(connection, &ids)
+}
+
+/// Whether a claim has an address, by its keyed hash.
+pub fn has_address(connection: &mut Connection, customer: &str, id: Uuid, address: &str) -> StoreResult<bool> {
+    Ok(diesel::select(diesel::dsl::exists(personal::table.find((customer, id)).filter(personal::address.eq(address))))
+        .get_result(connection)?)
+}
+
+/// Claims with the names of their incidents and services, the newest first; without their assessments.
+fn views(connection: &mut Connection, ids: &[Uuid]) -> StoreResult<Vec<ClaimView>> {
+    let found: Vec<(ClaimRow, String, String)> = claim::table
+        .inner_join(incident::table.on(incident::id.eq(claim::incident_id)))
+        .inner_join(service::table.on(service::id.eq(claim::service_id)))
+        .filter(claim::id.eq_any(ids))
+        .order(claim::id.desc())
+        .select((ClaimRow::as_select(), incident::name, service::name))
+        .load(connection)?;
+    let view = |(claim, incident, service)| ClaimView { claim, incident, service, assessment: None };
+    Ok(found.into_iter().map(view).collect())
+}
+
 /// What is sealed of a claim; none once it was destroyed.
 pub fn sealed(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<Option<Vec<u8>>> {
     Ok(personal::table.find((customer, id)).select(personal::sealed).first(connection).optional()?)
@@ -128,6 +190,13 @@ pub fn any_personal(connection: &mut Connection) -> StoreResult<Option<(ClaimRow
         .select((ClaimRow::as_select(), personal::sealed))
         .first(connection)
         .optional()?)
+}
+
+/// Replaces what is sealed of a claim; false when it was destroyed.
+pub fn reseal(connection: &mut Connection, customer: &str, id: Uuid, sealed: &[u8]) -> StoreResult<bool> {
+    let resealed =
+        diesel::update(personal::table.find((customer, id))).set(personal::sealed.eq(sealed)).execute(connection)?;
+    Ok(resealed == 1)
 }
 
 /// Moves a claim; the update filters on the states from which the move is legal, so that two movers cannot both win.
@@ -145,6 +214,14 @@ pub fn advance(
         .set((claim::state.eq(to.as_str()), claim::version.eq(claim::version + 1), claim::updated_at.eq(at)))
         .execute(connection)?;
     Ok(moved == 1)
+}
+
+/// Counts a change of a claim that moves nothing.
+pub fn touch(connection: &mut Connection, customer: &str, id: Uuid, at: DateTime<Utc>) -> StoreResult<()> {
+    diesel::update(claim::table.find((customer, id)))
+        .set((claim::version.eq(claim::version + 1), claim::updated_at.eq(at)))
+        .execute(connection)?;
+    Ok(())
 }
 
 /// Claims of a service that wait for a policy, by id after `after`, locked until the transaction ends; a claim that

@@ -102,6 +102,61 @@ pub fn lease(
         .get_results(connection)?)
 }
 
+/// Gives back notices that were leased and not tried: it was no attempt, and they are due again at `at`.
+pub fn release(connection: &mut Connection, rows: &[NoticeRow], at: DateTime<Utc>) -> StoreResult<()> {
+    let (customers, ids): (Vec<&str>, Vec<Uuid>) = rows.iter().map(|row| (row.customer_id.as_str(), row.id)).unzip();
+    diesel::update(notice::table.filter(notice::customer_id.eq_any(customers)).filter(notice::id.eq_any(ids)))
+        .filter(notice::state.eq("queued"))
+        .set((notice::attempts.eq(notice::attempts - 1), notice::next_at.eq(at)))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Records that a claimant does not want a notice: it is no more than a courtesy, or he gave no address.
+pub fn mark_unwanted(connection: &mut Connection, row: &NoticeRow) -> StoreResult<()> {
+    diesel::update(notice::table.find((&row.customer_id, row.id)))
+        .set(notice::state.eq("unwanted"))
+        .execute(connection)?;
+    Ok(())
+}
+
+/// Records that a notice came back; false when it is none of ours, did not go, or came back before.
+pub fn mark_bounced(connection: &mut Connection, id: Uuid, reason: &str, at: DateTime<Utc>) -> StoreResult<bool> {
+    let bounced = diesel::update(notice::table.filter(notice::id.eq(id).and(notice::state.eq("sent"))))
+        .set((notice::state.eq("bounced"), notice::bounced_at.eq(at), notice::last_error.eq(reason)))
+        .execute(connection)?;
+    Ok(bounced > 0)
+}
+
+/// The newest notices that a person has to see.
+pub fn troubled(connection: &mut Connection, limit: i64) -> StoreResult<Vec<NoticeRow>> {
+    Ok(notice::table
+        .filter(notice::state.eq_any(["dead", "bounced"]))
+        .order((notice::queued_at.desc(), notice::id))
+        .limit(limit)
+        .select(NoticeRow::as_select())
+        .load(connection)?)
+}
+
+/// Queues notices in trouble again, as if they were new: those named, or all that are dead when none is.
+pub fn requeue(connection: &mut Connection, ids: &[Uuid], at: DateTime<Utc>) -> StoreResult<Vec<NoticeRow>> {
+    let mut update = diesel::update(notice::table).into_boxed();
+    update = match ids {
+        [] => update.filter(notice::state.eq("dead")),
+        ids => update.filter(notice::id.eq_any(ids).and(notice::state.eq_any(["dead", "bounced"]))),
+    };
+    Ok(update
+        .set((
+            notice::state.eq("queued"),
+            notice::attempts.eq(0),
+            notice::next_at.eq(at),
+            notice::sent_at.eq(None::<DateTime<Utc>>),
+            notice::bounced_at.eq(None::<DateTime<Utc>>),
+        ))
+        .returning(NoticeRow::as_returning())
+        .get_results(connection)?)
+}
+
 /// Records that a notice went.
 pub fn mark_sent(connection: &mut Connection, row: &NoticeRow, at: DateTime<Utc>) -> StoreResult<()> {
     diesel::update(notice::table.find((&row.customer_id, row.id)))

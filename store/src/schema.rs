@@ -224,6 +224,7 @@ diesel::table! {
         customer_id -> Text,
         claim_id -> Uuid,
         sealed -> Bytea,
+        address -> Nullable<Text>,
     }
 }
 
@@ -265,6 +266,40 @@ diesel::table! {
         last_error -> Nullable<Text>,
         occasion -> Int4,
         bounced_at -> Nullable<Timestamptz>,
+    }
+}
+
+diesel::table! {
+    mailed_code (address) {
+        address -> Text,
+        sealed -> Bytea,
+        state -> Text,
+        code_hash -> Nullable<Text>,
+        tries -> Int4,
+        sends -> Int4,
+        asked -> Int4,
+        hour_from -> Timestamptz,
+        asked_at -> Timestamptz,
+        next_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
+    evidence (customer_id, id) {
+        customer_id -> Text,
+        id -> Uuid,
+        claim_id -> Uuid,
+        document -> Text,
+        kind -> Text,
+        bytes -> Int8,
+        received_hash -> Bytea,
+        content_hash -> Bytea,
+        blob -> Text,
+        remarks -> Jsonb,
+        state -> Text,
+        begun_at -> Timestamptz,
+        stored_at -> Nullable<Timestamptz>,
     }
 }
 
@@ -475,6 +510,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     assessment,
     idempotency,
     notice,
+    mailed_code,
+    evidence,
     run,
     run_chunk,
     run_exception,

@@ -55,3 +55,14 @@ pub fn revoke(connection: &mut Connection, name: &str, at: DateTime<Utc>) -> Sto
         .execute(connection)?;
     if revoked == 0 { Err(StoreError::NotFound(format!("active member of staff {name:?}"))) } else { Ok(()) }
 }
+
+/// Who it is that the identity provider speaks of, revoked or not.
+pub fn find_by_subject(connection: &mut Connection, subject: &str) -> StoreResult<Option<StaffMember>> {
+    Ok(staff::table.filter(staff::subject.eq(subject)).first(connection).optional()?)
+}
+
+/// Gives a member another role.
+pub fn set_role(connection: &mut Connection, name: &str, role: &str) -> StoreResult<()> {
+    diesel::update(staff::table.find(name)).set(staff::role.eq(role)).execute(connection)?;
+    Ok(())
+}

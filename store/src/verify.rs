@@ -1,5 +1,6 @@
 //! Reads the books again: what the hot path carries by construction is proved here, row by row where it fails.
 
+mod files;
 mod flows;
 mod levels;
 mod runs;
@@ -139,6 +140,7 @@ pub fn run(connection: &mut Connection, trust: &Trust) -> StoreResult<Vec<Check>
         let mut checks: Vec<Check> = QUERIES
             .iter()
             .chain(flows::QUERIES)
+            .chain(files::QUERIES)
             .chain(runs::QUERIES)
             .map(|query| {
                 let counted: Counted = diesel::sql_query(query.reads).get_result(connection)?;

@@ -8,6 +8,8 @@ use redress_store::{Connection, embedded, health, migrations, runs};
 
 use super::print::{document, finding};
 use crate::app::Database;
+use crate::blobs::Blobs;
+use crate::clamd;
 use crate::cli::{Format, Global};
 use crate::error::AppResult;
 use crate::mail::Mailer;
@@ -76,6 +78,22 @@ fn examine(settings: &Settings, findings: &mut Vec<Finding>) {
         Ok(mailer) => Finding::good("mail", format!("goes to {}", mailer.describe())),
         Err(error) => Finding::bad("mail", error, "set REDRESS_SMTP_URL, such as smtps://user:password@host"),
     });
+    findings.push(match Blobs::open(settings) {
+        Ok(_) => {
+            Finding::good("evidence", settings.evidence_url.as_deref().unwrap_or("lies sealed in the data folder"))
+        }
+        Err(error) => {
+            Finding::bad("evidence", error, "mend REDRESS_EVIDENCE_URL, or give this user the right to write")
+        }
+    });
+    if let Some(address) = &settings.clamd {
+        findings.push(match clamd::scan(address, b"") {
+            Ok(_) => Finding::good("virus scanner", address.clone()),
+            Err(error) => {
+                Finding::bad("virus scanner", error, "start clamd, or mend REDRESS_CLAMD: uploads are refused")
+            }
+        });
+    }
     if settings.database_url.is_none() {
         findings.push(match embedded::find_binaries() {
             Ok(folder) => Finding::good("PostgreSQL", format!("binaries in {}", folder.display())),

@@ -5,6 +5,7 @@ mod backup;
 mod credit;
 mod doctor;
 mod ledger;
+mod notify;
 pub mod policy;
 pub mod print;
 mod report;
@@ -24,10 +25,9 @@ use crate::cli::{
     ReportCommand, RosterCommand,
 };
 use crate::error::{AppError, AppResult};
-use crate::mail::Mailer;
 use crate::settings::Settings;
 use crate::use_cases::budgets::Act;
-use crate::use_cases::{self, budgets, incidents, issue, notices, policies, reports, rosters, simulate};
+use crate::use_cases::{self, budgets, incidents, issue, policies, reports, rosters, simulate};
 
 /// Runs a command.
 pub fn run(cli: Cli) -> AppResult<ExitCode> {
@@ -144,12 +144,7 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
         Command::Budget(BudgetCommand::Reject(args)) => budget(app, &args, format, Act::Reject)?,
         Command::Issue(args) => return issue_credits(app, &args, format),
         Command::Run(command) => return run::run(app, command, format),
-        Command::Notify => {
-            let pass = notices::send_due(app, &Mailer::new(&app.settings)?, &|| false)?;
-            print_or(format, &pass, || {
-                println!("{} notices sent, {} postponed, {} dead.", pass.sent, pass.postponed, pass.dead);
-            });
-        }
+        Command::Notify(args) => notify::run(app, args, format)?,
         Command::Credit(command) => return credit::run(app, command, format),
         Command::Ledger(command) => return ledger::run(app, command, format),
         Command::Verify { head } => return audit::verify(app, head.as_deref(), format),

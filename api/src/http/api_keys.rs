@@ -51,6 +51,7 @@ fn default_days() -> i16 {
     get, path = "/v1/api-keys", tag = "staff", operation_id = "list_api_keys", params(Whose),
     responses(
         (status = 200, description = "Those that are not revoked, the newest first, at most 500, without their tokens", body = Vec<KeyView>),
+        (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]

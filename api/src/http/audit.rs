@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::claims::claim_of_token;
+use super::claimant::of_claimant;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use super::query::query;
@@ -57,7 +57,7 @@ pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> Ap
     )
 )]
 pub async fn proof(app: web::Data<App>, request: HttpRequest, path: web::Path<String>) -> ApiResult<HttpResponse> {
-    let id = claim_of_token(&app, &request, &path)?;
+    let id = of_claimant(&app, &request, &path).await?.view.claim.id;
     let proof = web::block(move || audit::proof_of(&app, id)).await??;
     Ok(HttpResponse::Ok().json(proof.ok_or_else(|| ApiError::new(Code::NotFound))?))
 }

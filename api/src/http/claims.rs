@@ -2,11 +2,10 @@
 
 use actix_web::http::header::{ETAG, HeaderName, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
-use redress_domain::id::ClaimId;
-use uuid::Uuid;
 
 use super::body;
-use super::headers::{bearer, idempotency_key};
+use super::claimant::{may_file, of_claimant};
+use super::headers::idempotency_key;
 use super::metrics::Metrics;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use crate::app::{Actor, App};
@@ -44,6 +43,7 @@ pub async fn file(
     let key = idempotency_key(&request)?;
     let body = body::bytes(&request, payload).await?;
     let new: NewClaim = body::parse(&body)?;
+    may_file(&app, &request, &new.customer).await?;
     let filed = web::block(move || {
         let actor = Actor { name: format!("customer:{}", new.customer), origin: "http".into() };
         claims::file(&app, &new, &key, &body, &actor)
@@ -79,16 +79,7 @@ pub async fn file(
     )
 )]
 pub async fn show(app: web::Data<App>, request: HttpRequest, path: web::Path<String>) -> ApiResult<HttpResponse> {
-    let id = claim_of_token(&app, &request, &path)?;
-    let found = web::block(move || app.store.with(|connection| redress_store::claims::find(connection, id))).await??;
-    let view = found.ok_or_else(|| ApiError::new(Code::NotFound))?;
+    let view = of_claimant(&app, &request, &path).await?.view;
     let answer = claims::answer(&view)?;
     Ok(HttpResponse::Ok().insert_header((ETAG, format!("\"{}\"", view.claim.version))).json(answer))
-}
-
-/// The claim that a path names, for whoever holds its token: to others it does not exist.
-pub(super) fn claim_of_token(app: &App, request: &HttpRequest, path: &str) -> ApiResult<Uuid> {
-    let token = bearer(request)?;
-    let id = Uuid::parse_str(path).map_err(|_| ApiError::with_detail(Code::InvalidPath, "the id is not a UUID"))?;
-    if app.secrets.is_claimant_token(ClaimId(id), &token) { Ok(id) } else { Err(ApiError::new(Code::NotFound)) }
 }

@@ -11,6 +11,8 @@ use crate::use_cases::sessions::LONGEST;
 /// The cookie of a session; the prefix makes browsers refuse it from anywhere but this host over TLS.
 pub const SESSION_COOKIE: &str = "__Host-redress-session";
 const DEVICE_COOKIE: &str = "__Host-redress-device";
+const ERRAND_COOKIE: &str = "__Host-redress-errand";
+const ERRAND_MINUTES: i64 = 10;
 const DEVICE_DAYS: i64 = 365;
 const PREFIX: &str = "__Host-";
 
@@ -57,6 +59,24 @@ impl Cookies {
     #[must_use]
     pub fn keep_device(self, mark: String) -> Cookie<'static> {
         self.cookie(DEVICE_COOKIE, mark, Duration::days(DEVICE_DAYS))
+    }
+
+    /// What is remembered of an errand to the identity provider.
+    #[must_use]
+    pub fn errand(self, request: &HttpRequest) -> Option<String> {
+        request.cookie(self.name(ERRAND_COOKIE)).map(|cookie| cookie.value().to_owned())
+    }
+
+    /// Keeps what is to be remembered of an errand.
+    #[must_use]
+    pub fn keep_errand(self, sealed: String) -> Cookie<'static> {
+        self.cookie(ERRAND_COOKIE, sealed, Duration::minutes(ERRAND_MINUTES))
+    }
+
+    /// Forgets an errand.
+    #[must_use]
+    pub fn end_errand(self) -> Cookie<'static> {
+        self.cookie(ERRAND_COOKIE, String::new(), Duration::ZERO)
     }
 
     fn cookie(self, name: &'static str, value: String, age: Duration) -> Cookie<'static> {

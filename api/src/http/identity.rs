@@ -6,7 +6,7 @@ use std::pin::Pin;
 use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::{FromRequest, HttpRequest, web};
 use redress_domain::id::ServiceId;
 
 use super::cookies::Cookies;
@@ -118,9 +118,7 @@ pub async fn staff_of(request: &HttpRequest) -> ApiResult<Option<Staff>> {
     let found = web::block(move || sessions::who(&app, &token)).await??;
     let over =
         || ApiError::with_detail(Code::Unauthorised, "the session or key is unknown, over or revoked: sign in again");
-    let staff = Staff { signed_in: found.ok_or_else(over)? };
-    request.extensions_mut().insert(staff.clone());
-    Ok(Some(staff))
+    Ok(Some(Staff { signed_in: found.ok_or_else(over)? }))
 }
 
 /// The token of a session or key. A cookie comes by itself, so whoever sends one must be a page of ours.

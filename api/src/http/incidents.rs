@@ -12,7 +12,7 @@ use super::problem::{ApiError, ApiResult, Code, Problem};
 use crate::app::App;
 use crate::rights::Right;
 use crate::use_cases::catalogue::{self, AssetView, IncidentView, ServiceView, ServiceWindows};
-use crate::use_cases::incidents::{self, Loaded};
+use crate::use_cases::incidents::{self, Loaded, NewWindows};
 
 /// The content type of incidents and policies.
 pub(super) const TOML: &str = "application/toml";
@@ -92,9 +92,46 @@ pub async fn windows(app: web::Data<App>, staff: Staff, path: web::Path<String>)
     Ok(HttpResponse::Ok().json(found(app, &staff, &path).await?.services))
 }
 
+/// Correct when a service was hit
+///
+/// Replaces all windows of a service of the incident; the same again changes nothing. Loading the incident's file again
+/// afterwards puts its own windows back.
+#[utoipa::path(
+    post, path = "/v1/incidents/{id}/windows", tag = "incidents", operation_id = "set_windows",
+    params(("id" = String, Path, description = "The incident's name")),
+    request_body(content = NewWindows, content_type = "application/json"),
+    responses(
+        (status = 200, description = "So it is", body = Loaded),
+        (status = 400, description = "The body is not JSON, or the id is no name", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such incident", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A field cannot be used", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn set_windows(
+    app: web::Data<App>,
+    staff: Staff,
+    path: web::Path<String>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> ApiResult<HttpResponse> {
+    staff.may(Right::ManageIncidents)?;
+    let id = incident_of(&path)?;
+    let new: NewWindows = body::json(&request, payload).await?;
+    let actor = staff.may_at(Right::ManageIncidents, &new.service)?;
+    let done = web::block(move || incidents::set_windows(&app, &id, &new, &actor)).await??;
+    Ok(HttpResponse::Ok().json(done))
+}
+
+fn incident_of(path: &str) -> ApiResult<IncidentId> {
+    IncidentId::parse(path).map_err(|error| ApiError::with_detail(Code::InvalidPath, error.to_string()))
+}
+
 async fn found(app: web::Data<App>, staff: &Staff, path: &str) -> ApiResult<IncidentView> {
     staff.may(Right::ReadPolicies)?;
-    let id = IncidentId::parse(path).map_err(|error| ApiError::with_detail(Code::InvalidPath, error.to_string()))?;
+    let id = incident_of(path)?;
     Ok(web::block(move || catalogue::incident(&app, &id)).await??)
 }
 

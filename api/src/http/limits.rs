@@ -31,14 +31,8 @@ const MAX_CLIENTS: usize = 100_000;
 /// The key of all clients beyond those.
 const SHARED: u64 = 0;
 /// What is limited as signing in is: each try is a guess, or sends a mail.
-const GUESSES: &[&str] = &[
-    "/v1/session",
-    "/v1/session/setup",
-    "/v1/session/setup/confirm",
-    "/v1/session/oidc",
-    "/v1/codes",
-    "/v1/codes/check",
-];
+const GUESSES: &[&str] =
+    &["/v1/session", "/v1/session/setup", "/v1/session/setup/confirm", "/v1/claimants/codes", "/v1/claimants/sessions"];
 
 type Limiter = RateLimiter<u64, HashMapStateStore<u64>, MonotonicClock, StateInformationMiddleware>;
 
@@ -68,7 +62,8 @@ impl Limits {
     fn take(&self, request: &ServiceRequest) -> Option<State<'_>> {
         let address = self.hasher.hash_one(subscriber(self.address(request)));
         let shown = request.headers().get(AUTHORIZATION).map(|value| self.hasher.hash_one(value.as_bytes()));
-        let guesses = request.method() == Method::POST && GUESSES.contains(&request.path());
+        let guesses = request.method() == Method::POST && GUESSES.contains(&request.path())
+            || request.path().starts_with("/v1/session/oidc");
         let limits = [
             self.client.as_ref().map(|limit| limit.take(address)),
             self.claimant.as_ref().zip(shown).map(|(limit, shown)| limit.take(shown)),

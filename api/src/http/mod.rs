@@ -4,10 +4,13 @@ pub mod api_keys;
 pub mod audit;
 pub mod body;
 pub mod budgets;
+pub mod claimant;
+pub mod claimants;
 pub mod claims;
 mod cookies;
 mod credentials;
 pub mod docs;
+pub mod evidence;
 pub mod headers;
 pub mod identity;
 pub mod incidents;
@@ -15,6 +18,8 @@ pub mod ledger;
 mod limits;
 pub mod mailbox;
 pub mod metrics;
+pub mod notices;
+pub mod oidc;
 pub mod operations;
 pub mod policies;
 pub mod problem;
@@ -25,6 +30,7 @@ pub mod runs;
 pub mod session;
 pub mod staff;
 pub mod table;
+pub mod upload;
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -38,6 +44,7 @@ use tracing_actix_web::TracingLogger;
 use self::limits::Limits;
 use self::metrics::Metrics;
 use self::problem::{ApiError, Code};
+use self::upload::Uploads;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 
@@ -67,6 +74,16 @@ fn routes(config: &mut web::ServiceConfig) {
             web::scope("/v1")
                 .service(resource("/claims").post(claims::file))
                 .service(resource("/claims/{id}").get(claims::show))
+                .service(resource("/claims/{id}/evidence").get(evidence::list).post(evidence::add))
+                .service(resource("/claims/{id}/evidence/{evidence}").get(evidence::download))
+                .service(resource("/claimants/codes").post(claimants::ask_code))
+                .service(resource("/claimants/sessions").post(claimants::open_session))
+                .service(resource("/claimants/claims").get(claimants::own_claims))
+                .service(resource("/claims/{id}/preferences").put(notices::preferences))
+                .service(resource("/notices").get(notices::list))
+                .service(resource("/notices/requeue").post(notices::requeue))
+                .service(resource("/notices/bounces").post(notices::bounces))
+                .service(resource("/coverage").get(claimants::coverage))
                 .service(resource("/audit/proof/{claim}").get(audit::proof))
                 .service(resource("/audit").get(audit::list))
                 .service(resource("/budgets").get(budgets::list).post(budgets::authorise))
@@ -89,12 +106,14 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/session").get(session::show).post(session::sign_in).delete(session::sign_out))
                 .service(resource("/session/setup").post(session::set_up))
                 .service(resource("/session/setup/confirm").post(session::confirm))
+                .service(resource("/session/oidc").get(oidc::begin))
+                .service(resource("/session/oidc/callback").get(oidc::finish))
                 .service(resource("/session/step-up").post(session::step_up))
                 .service(resource("/sessions").get(session::list))
                 .service(resource("/sessions/{id}").delete(session::end))
                 .service(resource("/incidents").get(incidents::list).post(incidents::load))
                 .service(resource("/incidents/{id}").get(incidents::show))
-                .service(resource("/incidents/{id}/windows").get(incidents::windows))
+                .service(resource("/incidents/{id}/windows").get(incidents::windows).post(incidents::set_windows))
                 .service(resource("/services").get(incidents::services))
                 .service(resource("/assets").get(incidents::assets))
                 .service(resource("/policies").get(policies::list).post(policies::check))
@@ -143,14 +162,17 @@ pub fn bind(address: &str, search: bool) -> AppResult<TcpListener> {
 /// Starts the server on a bound address. It finishes what it accepted when it is stopped.
 pub fn start(app: App, listener: TcpListener, handle_signals: bool) -> AppResult<Server> {
     let metrics = web::Data::new(Metrics::default());
+    let uploads = web::Data::new(Uploads::default());
     let limits = web::Data::new(Limits::new(&app.settings.rates));
     let app = web::Data::new(app);
     let server = HttpServer::new(move || {
         Actix::new()
             .app_data(app.clone())
             .app_data(metrics.clone())
+            .app_data(uploads.clone())
             .app_data(limits.clone())
             .app_data(web::PayloadConfig::new(MAX_BODY))
+            .app_data(web::QueryConfig::default().error_handler(|error, _| problem::invalid_query(&error).into()))
             .wrap(from_fn(limits::limit))
             .wrap(from_fn(metrics::record))
             .wrap(

@@ -70,6 +70,7 @@ impl From<&Policy> for Checked {
     get, path = "/v1/policies", tag = "policies", operation_id = "list_policies", params(Which),
     responses(
         (status = 200, description = "Of one's own services, the newest first, at most 500", body = Vec<VersionView>),
+        (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]

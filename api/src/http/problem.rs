@@ -74,6 +74,8 @@ codes! {
     InvalidRequest = ("invalid_request", UNPROCESSABLE_ENTITY, "The request is not valid");
     /// A part of the path is not what it must be.
     InvalidPath = ("invalid_path", BAD_REQUEST, "The path is not valid");
+    /// A part of the query is not what it must be.
+    InvalidQuery = ("invalid_query", BAD_REQUEST, "The query is not valid");
     /// The header is missing or malformed.
     IdempotencyKeyMissing = ("idempotency_key_missing", BAD_REQUEST, "An Idempotency-Key is needed");
     /// The key came with another request before.
@@ -110,6 +112,28 @@ codes! {
     BudgetDecided = ("budget_decided_already", CONFLICT, "It was decided before; nothing was changed");
     /// The run's state, its plan or the second signature refuses.
     RunRefused = ("run_refused", CONFLICT, "The run does not allow this");
+    /// The code by mail is wrong, over, used up, or was never sent.
+    CodeRefused = ("code_refused", UNPROCESSABLE_ENTITY, "The code is wrong or over; ask for another");
+    /// The file is of a kind that is not taken.
+    EvidenceTypeRefused = ("evidence_type_refused", UNSUPPORTED_MEDIA_TYPE, "Files of this kind are not taken");
+    /// The file is damaged, cut off or locked.
+    EvidenceUnreadable = ("evidence_unreadable", UNPROCESSABLE_ENTITY, "The file cannot be read");
+    /// The picture has too many pixels.
+    PictureTooLarge = ("picture_too_large", UNPROCESSABLE_ENTITY, "The picture is too large");
+    /// The document would do something when it is opened.
+    EvidenceActive = ("evidence_active_content", UNPROCESSABLE_ENTITY, "The document has active content");
+    /// The virus scanner knows the file.
+    EvidenceMalware = ("evidence_malware", UNPROCESSABLE_ENTITY, "The virus scanner refuses the file");
+    /// The claim has as many files, or as many bytes of them, as it may.
+    EvidenceLimit = ("evidence_limit_reached", CONFLICT, "The claim has as many files as it may");
+    /// The claim takes no files as it stands.
+    EvidenceNotTaken = ("evidence_not_taken", CONFLICT, "The claim takes no files any more");
+    /// The virus scanner cannot be asked; nothing is kept unchecked.
+    ScannerUnavailable = ("scanner_unavailable", SERVICE_UNAVAILABLE, "Files cannot be checked at the moment; nothing was kept");
+    /// The file was not here in time.
+    UploadTooSlow = ("upload_too_slow", REQUEST_TIMEOUT, "The upload took too long");
+    /// Too much is under way.
+    Busy = ("busy", SERVICE_UNAVAILABLE, "Too much is under way at the moment; nothing was kept");
     /// The database cannot be reached.
     Unavailable = ("unavailable", SERVICE_UNAVAILABLE, "The service is not available; nothing was recorded");
     /// A mistake of ours.
@@ -196,7 +220,7 @@ impl ResponseError for ApiError {
         let mut response = HttpResponse::build(self.status_code());
         let header: Option<(HeaderName, HeaderValue)> = match self.code {
             Code::IdempotencyKeyInFlight => Some((RETRY_AFTER, RETRY_IN_FLIGHT)),
-            Code::Unavailable => Some((RETRY_AFTER, RETRY_UNAVAILABLE)),
+            Code::Unavailable | Code::ScannerUnavailable | Code::Busy => Some((RETRY_AFTER, RETRY_UNAVAILABLE)),
             Code::Unauthorised => Some((WWW_AUTHENTICATE, BEARER)),
             _ => None,
         };
@@ -243,6 +267,11 @@ fn movements_refused(items: &[crate::use_cases::credits::ItemRefusal]) -> ApiErr
         })
         .collect();
     ApiError { errors, ..ApiError::new(code) }
+}
+
+/// The problem of a query that cannot be read.
+pub(super) fn invalid_query(error: &actix_web::error::QueryPayloadError) -> ApiError {
+    ApiError::with_detail(Code::InvalidQuery, error.to_string())
 }
 
 impl From<StoreError> for ApiError {

@@ -352,6 +352,7 @@ pub async fn step_up(
     get, path = "/v1/sessions", tag = "staff", operation_id = "list_sessions", params(Whose),
     responses(
         (status = 200, description = "Those that go on, the newest first, at most 500", body = Vec<SessionView>),
+        (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -75,7 +75,9 @@ pub fn verify(app: &App, exported: Option<SignedHead>) -> AppResult<Vec<Check>> 
     let exported = exported.map(|head| ("the log continues the exported head", head));
     let trust =
         Trust { public_key: app.secrets.signer().public_key(), kept: [kept, exported].into_iter().flatten().collect() };
-    Ok(app.store.with(|connection| verify::run(connection, &trust))?)
+    let mut checks = app.store.with(|connection| verify::run(connection, &trust))?;
+    checks.push(super::evidence::verify(app)?);
+    Ok(checks)
 }
 
 /// What shows a claimant that the claim stands in the log; none when there is no such claim.

@@ -111,7 +111,7 @@ pub fn finish(app: &App, token: &str, code: &str) -> AppResult<Option<(Vec<Strin
         let actor = Actor { name: name.clone(), origin: "http".into() };
         let entry = actor.entry("staff.set_up", format!("staff {name}"), serde_json::json!({}));
         audit::append(connection, &[entry])?;
-        Ok(Some((codes, sessions::start(connection, &name, "password")?)))
+        Ok(Some((codes, sessions::start(connection, &name, "password", Some(now))?)))
     })
 }
 

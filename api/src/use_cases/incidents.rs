@@ -1,16 +1,23 @@
-//! Loading an incident from its file.
+//! Loading an incident from its file, and correcting when a service was hit.
 
 use std::path::Path;
 
-use redress_domain::incident_file;
+use chrono::{DateTime, Utc};
+use redress_domain::Window;
+use redress_domain::id::{IncidentId, ServiceId};
+use redress_domain::incident::{Impact, Severity};
+use redress_domain::incident_file::{self, MAX_IMPACTS};
 use redress_store::incidents;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use validator::Validate;
 
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 
 /// What loading did.
-#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Loaded {
     /// The incident.
     pub incident: String,
@@ -44,4 +51,70 @@ pub fn load_source(app: &App, source: &str, name: &str, actor: &Actor) -> AppRes
         Ok(changed)
     })?;
     Ok(Loaded { incident: incident.id.to_string(), services: incident.services.len(), changed })
+}
+
+/// The most windows of a service.
+const MAX_WINDOWS: u64 = MAX_IMPACTS as u64;
+
+/// When a service was hit, as it is known now.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewWindows {
+    /// A service of the incident.
+    #[schema(value_type = String, example = "melon")]
+    pub service: ServiceId,
+    /// All its windows, in order and apart.
+    #[validate(length(min = 1, max = MAX_WINDOWS, message = "must be 1 to 200"))]
+    #[schema(min_items = 1, max_items = 200)]
+    pub windows: Vec<NewWindow>,
+}
+
+/// A window.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewWindow {
+    /// The first instant.
+    pub from: DateTime<Utc>,
+    /// The first instant after it.
+    pub until: DateTime<Utc>,
+    /// How badly: `degraded` or `unavailable`.
+    #[schema(value_type = String, example = "unavailable")]
+    pub severity: Severity,
+}
+
+/// Replaces the windows of a service; the same again changes nothing.
+pub fn set_windows(app: &App, id: &IncidentId, new: &NewWindows, actor: &Actor) -> AppResult<Loaded> {
+    let impacts = impacts(&new.windows)?;
+    app.store.transaction(|connection| {
+        let mut incident = incidents::find(connection, id)?.incident;
+        let services = incident.services.len();
+        let unknown = || AppError::Field("/service".into(), format!("{} is not part of incident {id}", new.service));
+        let service = incident.services.iter_mut().find(|service| service.id == new.service).ok_or_else(unknown)?;
+        if service.impacts == impacts {
+            return Ok(Loaded { incident: id.to_string(), services, changed: false });
+        }
+        service.impacts = impacts;
+        let before = incidents::source_hash(connection, id)?;
+        // No file says this, so what was there and what replaces it make the hash.
+        let content = serde_json::json!({ "before": before, "service": new.service, "impacts": service.impacts });
+        let hash = hex::encode(Sha256::digest(content.to_string()));
+        let detail = serde_json::json!({ "service": new.service, "windows": service.impacts });
+        let entry = actor.entry("incident.windows", format!("incident {id}"), detail);
+        incidents::save(connection, &incident, &hash, entry.at)?;
+        redress_store::audit::append(connection, &[entry.before(&before).after(&hash)])?;
+        Ok(Loaded { incident: id.to_string(), services, changed: true })
+    })
+}
+
+fn impacts(windows: &[NewWindow]) -> AppResult<Vec<Impact>> {
+    let mut impacts: Vec<Impact> = Vec::with_capacity(windows.len());
+    for (index, new) in windows.iter().enumerate() {
+        let wrong = |why: String| AppError::Field(format!("/windows/{index}"), why);
+        let window = Window::new(new.from, new.until).map_err(|error| wrong(error.to_string()))?;
+        if impacts.last().is_some_and(|last| last.window.until() > window.from()) {
+            return Err(wrong("overlaps the one before, or is out of order".into()));
+        }
+        impacts.push(Impact { window, severity: new.severity });
+    }
+    Ok(impacts)
 }

@@ -85,8 +85,13 @@ pub struct Started {
     pub name: String,
 }
 
-/// Starts a session of a member who has just shown who he is.
-pub(super) fn start(connection: &mut Connection, name: &str, method: &str) -> AppResult<Started> {
+/// Starts a session of a member who has shown who he is, and his second factor at a time, if it is known.
+pub(super) fn start(
+    connection: &mut Connection,
+    name: &str,
+    method: &str,
+    shown_at: Option<DateTime<Utc>>,
+) -> AppResult<Started> {
     let token = format!("{SESSION_PREFIX}{}", hex::encode(rand::random::<[u8; 32]>()));
     let id = Uuid::now_v7();
     let actor = Actor { name: name.to_owned(), origin: "http".into() };
@@ -98,7 +103,8 @@ pub(super) fn start(connection: &mut Connection, name: &str, method: &str) -> Ap
         method: method.to_owned(),
         started_at: entry.at,
         seen_at: entry.at,
-        verified_at: entry.at,
+        // A time that is unknown is too long ago; one to come is a clock that goes wrong.
+        verified_at: shown_at.unwrap_or(entry.at - FRESH).min(entry.at),
         ends_at: entry.at + LONGEST,
         ended_at: None,
     };

@@ -7,13 +7,15 @@
 use chrono::{DateTime, Duration, Utc};
 use redress_store::credentials::{self, CredentialRow};
 use redress_store::guesses::{self, GuessRow};
-use redress_store::{Connection, StoreError, audit, sessions as rows};
+use redress_store::{Connection, StoreError, audit, sessions as rows, staff as members};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::sessions::{self, Started};
+use super::staff;
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
+use crate::identity_provider::Person;
 use crate::{passwords, second_factor};
 
 /// How many guesses are free.
@@ -62,7 +64,27 @@ pub fn sign_in(app: &App, attempt: &Attempt<'_>) -> AppResult<Option<Started>> {
         if let Some(token) = attempt.replaces {
             rows::end_of_token(connection, &sessions::hash_of(token), now)?;
         }
-        sessions::start(connection, name, "password").map(Some)
+        sessions::start(connection, name, "password", Some(now)).map(Some)
+    })
+}
+
+/// Signs somebody in on the word of the identity provider: adds him at the first time, and gives him the role of the day.
+pub fn with_provider(app: &App, person: &Person, replaces: Option<&str>) -> AppResult<Started> {
+    app.store.transaction(|connection| {
+        let name = match members::find_by_subject(connection, &person.subject)? {
+            None => staff::add_of_provider(connection, person)?,
+            Some(member) if member.revoked_at.is_some() => {
+                return Err(AppError::Forbidden("this member of staff was revoked".into()));
+            }
+            Some(member) => {
+                staff::follow_role(connection, &member, person.role)?;
+                member.name
+            }
+        };
+        if let Some(token) = replaces {
+            rows::end_of_token(connection, &sessions::hash_of(token), Utc::now())?;
+        }
+        sessions::start(connection, &name, "oidc", person.shown_at)
     })
 }
 

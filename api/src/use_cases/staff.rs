@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::enrolment::{self, Invitation};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
+use crate::identity_provider::Person;
 use crate::rights::{Member, Right, Role};
 
 /// Somebody who is to be a member of staff.
@@ -62,6 +63,41 @@ pub fn add(app: &App, new: &NewMember, actor: &Actor) -> AppResult<Invitation> {
         redress_store::audit::append(connection, &[entry.after(&member)])?;
         Ok(invitation)
     })
+}
+
+/// Adds whom the identity provider speaks of; his name must be nobody else's.
+pub(super) fn add_of_provider(connection: &mut Connection, person: &Person) -> AppResult<String> {
+    let name = redress_domain::id::CustomerId::parse(&person.name)
+        .map_err(|error| AppError::Invalid(error.to_string().replace("customer", "staff name")))?;
+    let actor = Actor { name: name.to_string(), origin: "oidc".into() };
+    let entry = actor.entry("staff.add", format!("staff {name}"), serde_json::json!({ "role": person.role }));
+    let member = StaffMember {
+        name: name.to_string(),
+        role: person.role.as_str().to_owned(),
+        added_at: entry.at,
+        revoked_at: None,
+        services: None,
+        decides_up_to: None,
+        subject: Some(person.subject.clone()),
+    };
+    staff::add(connection, &member).map_err(|error| match error.constraint() {
+        Some("staff_pkey") => AppError::Conflict(format!("the name {name} is another member's")),
+        _ => error.into(),
+    })?;
+    redress_store::audit::append(connection, &[entry.after(&member)])?;
+    Ok(member.name)
+}
+
+/// Gives a member the role that the identity provider's groups make now.
+pub(super) fn follow_role(connection: &mut Connection, before: &StaffMember, role: Role) -> AppResult<()> {
+    if before.role == role.as_str() {
+        return Ok(());
+    }
+    let actor = Actor { name: before.name.clone(), origin: "oidc".into() };
+    let entry = actor.entry("staff.role", format!("staff {}", before.name), serde_json::json!({ "role": role }));
+    staff::set_role(connection, &before.name, role.as_str())?;
+    let after = StaffMember { role: role.as_str().to_owned(), ..before.clone() };
+    Ok(redress_store::audit::append(connection, &[entry.before(before).after(&after)])?)
 }
 
 /// Takes a member's rights away, ends the sessions and revokes the keys.

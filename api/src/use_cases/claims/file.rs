@@ -17,6 +17,7 @@ use super::{ClaimAnswer, NewClaim, Personal, answer, now, state_of};
 use crate::app::{Actor, App};
 use crate::assess::{self, ClaimOutcome};
 use crate::error::AppResult;
+use crate::use_cases::claimants::address_key;
 use crate::use_cases::policies::move_of;
 
 /// What filing led to.
@@ -121,6 +122,7 @@ fn insert(
         customer: &new.customer,
         holdings: &held,
         facts: &facts,
+        evidence: &[],
         submitted_at: at,
     })? {
         Ok(assessed) => assessed,
@@ -143,7 +145,9 @@ fn insert(
     };
     let personal = Personal { contact: new.contact.clone(), description: new.description.clone() };
     let plain = serde_json::to_vec(&personal).map_err(StoreError::corrupt)?;
-    claims::insert(connection, &claim, &app.secrets.seal(&plain, &personal_context(&claim))?)?;
+    let address = new.contact.email.as_deref().map(|email| address_key(app, email));
+    let sealed = app.secrets.seal(&plain, &personal_context(&claim))?;
+    claims::insert(connection, &claim, &sealed, address.as_deref())?;
     let row = AssessmentRow {
         customer_id: claim.customer_id.clone(),
         claim_id: id,
@@ -179,7 +183,10 @@ fn insert(
         assessment: Some(row),
     };
     let mut answer = answer(&view)?;
-    answer.token = Some(app.secrets.claimant_token(ClaimId(id)));
+    let token = app.secrets.claimant_token(ClaimId(id));
+    // Behind the #, where browsers keep it to themselves: no server and no log on the way sees it.
+    answer.link = Some(format!("/claims/{}#{token}", answer.reference));
+    answer.token = Some(token);
     Ok(Ok(answer))
 }
 

@@ -12,7 +12,7 @@ use redress_store::claims::AssessmentRow;
 
 pub use self::file::{Filed, file};
 pub use self::new::{Contact, MAX_FACTS, NewClaim};
-pub use self::personal::{Personal, open_personal};
+pub use self::personal::{Personal, Preferences, Wish, open_personal, prefer};
 pub(super) use self::reassess::reassess;
 pub use self::reassess::stated_facts;
 pub use self::view::{AwardView, ClaimAnswer, Language, ReasonView, StoredAssessment, Text, answer};

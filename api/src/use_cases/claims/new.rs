@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use validator::{Validate, ValidationError};
 
-use super::Language;
+use super::{Language, Wish};
 
 /// The most facts a claim may state.
 pub const MAX_FACTS: usize = 50;
@@ -30,6 +30,9 @@ pub struct Contact {
     /// The language of notices.
     #[serde(default)]
     pub language: Language,
+    /// Which notices are wanted.
+    #[serde(default)]
+    pub notices: Wish,
 }
 
 /// A name stands in our mails, and anybody may name anybody's address: it must not become a link or a second letter.

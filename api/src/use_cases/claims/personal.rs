@@ -1,11 +1,13 @@
 //! What is sealed of a claim, and how it is opened again.
 
-use redress_store::StoreError;
-use redress_store::claims::ClaimRow;
+use redress_store::claims::{self, ClaimRow};
+use redress_store::{StoreError, audit};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use validator::Validate;
 
-use super::Contact;
-use crate::app::App;
+use super::{Contact, Language};
+use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 
 /// What is sealed of a claim.
@@ -26,4 +28,42 @@ pub fn open_personal(app: &App, claim: &ClaimRow, sealed: &[u8]) -> AppResult<Pe
 /// What the sealed text is bound to.
 pub(super) fn personal_context(claim: &ClaimRow) -> String {
     format!("personal/{}/{}", claim.customer_id, claim.id)
+}
+
+/// Which notices a claimant wants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Wish {
+    /// Every one.
+    #[default]
+    All,
+    /// Only questions, deadlines and decisions.
+    Essential,
+}
+
+/// How a claimant wants to be told.
+#[derive(Debug, Clone, Serialize, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Preferences {
+    /// The language of notices.
+    pub language: Language,
+    /// Which notices are wanted.
+    pub notices: Wish,
+}
+
+/// Keeps how a claimant wants to be told; false when what was sealed of the claim is destroyed.
+pub fn prefer(app: &App, claim: &ClaimRow, wanted: &Preferences, actor: &Actor) -> AppResult<bool> {
+    app.store.transaction(|connection| {
+        let Some(view) = claims::find_locked(connection, &claim.customer_id, claim.id)? else { return Ok(false) };
+        let Some(sealed) = claims::sealed(connection, &claim.customer_id, claim.id)? else { return Ok(false) };
+        let mut personal = open_personal(app, &view.claim, &sealed)?;
+        let told = |contact: &Contact| Preferences { language: contact.language, notices: contact.notices };
+        let before = told(&personal.contact);
+        (personal.contact.language, personal.contact.notices) = (wanted.language, wanted.notices);
+        let plain = serde_json::to_vec(&personal).map_err(StoreError::corrupt)?;
+        let sealed = app.secrets.seal(&plain, &personal_context(&view.claim))?;
+        let entry = actor.entry("claim.prefer", format!("claim {}", claim.id), serde_json::json!(wanted));
+        audit::append(connection, &[entry.before(&before).after(wanted)])?;
+        Ok(claims::reseal(connection, &claim.customer_id, claim.id, &sealed)?)
+    })
 }

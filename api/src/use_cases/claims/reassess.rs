@@ -15,6 +15,7 @@ use super::{now, state_of};
 use crate::app::{Actor, App};
 use crate::assess::{self, ClaimFacts};
 use crate::error::AppResult;
+use crate::use_cases::evidence;
 use crate::use_cases::policies::move_of;
 
 /// What a stored claim states, as policies read it.
@@ -45,6 +46,7 @@ pub(in crate::use_cases) fn reassess(
         customer: &customer,
         holdings: &holdings::of_customer(connection, incident.key, &claim.customer_id, claim.service_id)?,
         facts: &facts,
+        evidence: &evidence::kinds(connection, &claim.customer_id, claim.id)?,
         submitted_at: claim.submitted_at.unwrap_or(claim.created_at),
     })? {
         Ok(assessed) => assessed,

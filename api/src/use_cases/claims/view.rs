@@ -132,6 +132,9 @@ pub struct ClaimAnswer {
     /// The token that lets the claimant see it; only in the answer to the report itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The page of the claim with its token, to be kept or sent to oneself; only in the answer to the report itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
     /// Where it stands.
     #[schema(example = "approved")]
     pub status: String,
@@ -160,6 +163,7 @@ pub fn answer(view: &ClaimView) -> AppResult<ClaimAnswer> {
         id: claim.id,
         reference: claim.reference.clone(),
         token: None,
+        link: None,
         status: claim.state()?.as_str().to_owned(),
         incident: view.incident.clone(),
         service: view.service.clone(),

@@ -46,6 +46,34 @@ pub fn write(about: &About<'_>, language: Language) -> Words {
     Words { subject, paragraphs, genuine: genuine(about.reference, language) }
 }
 
+/// Writes the mail of a code.
+pub fn code(code: &str, language: Language) -> Words {
+    match language {
+        Language::Ko => Words {
+            subject: "확인 코드 안내".to_owned(),
+            paragraphs: vec![
+                "안녕하세요.".to_owned(),
+                format!("접수 내역을 보기 위한 확인 코드는 {code}입니다. 10분 동안 한 번만 사용할 수 있습니다."),
+                "요청하신 적이 없다면 이 메일을 무시해 주세요. 코드를 알려 달라고 하는 사람에게 알려 주지 마세요. 저희는 코드를 묻지 않습니다."
+                    .to_owned(),
+            ],
+            genuine: "이 메일에는 링크가 없습니다. 코드는 직접 접수 내역 화면을 열어 입력해 주세요.".to_owned(),
+        },
+        Language::En => Words {
+            subject: "Your code".to_owned(),
+            paragraphs: vec![
+                "Hello,".to_owned(),
+                format!("The code to see your reports is {code}. It is good for ten minutes, once."),
+                "If you did not ask for it, leave this message alone. Do not give the code to anybody who asks for it: \
+                 we never do."
+                    .to_owned(),
+            ],
+            genuine: "This message has no link. Open the page of your reports yourself and enter the code there."
+                .to_owned(),
+        },
+    }
+}
+
 fn greeting(name: Option<&str>, language: Language) -> String {
     match (language, name) {
         (Language::Ko, Some(name)) => format!("{name} 님, 안녕하세요."),
