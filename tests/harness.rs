@@ -176,15 +176,37 @@ impl Redress {
     }
 
     fn new(migrated: bool) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let folder = std::env::temp_dir().join("redress-tests");
-        let server = Embedded::start(&folder, &Options::for_tests()).expect("the tests' PostgreSQL starts");
+        let server = test_server();
         let template = if migrated { template(&server) } else { "template0".to_owned() };
+        Self::from_template(server, &template)
+    }
+
+    /// An installation whose database has nothing in it; nobody asks it how it ends.
+    pub fn empty() -> Self {
+        Self::new(false)
+    }
+
+    /// Another installation that is as this one is now, with the same keys; nobody asks it how it ends.
+    pub fn copy(&self) -> Self {
+        let copy = Self::from_template(test_server(), &self.database);
+        let secrets = copy.folder.path().join("secrets");
+        std::fs::create_dir(&secrets).unwrap();
+        for key in ["master.key", "signing.key"] {
+            std::fs::copy(self.folder.path().join("secrets").join(key), secrets.join(key)).unwrap();
+        }
+        copy
+    }
+
+    fn from_template(server: Embedded, template: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let database = format!("test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let mut owner = PgConnection::establish(&server.url_for(Role::Owner, "postgres")).unwrap();
         // A test process of an earlier run may have had this number and died.
         owner.batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).unwrap();
-        owner.batch_execute(&format!("CREATE DATABASE {database} TEMPLATE {template}")).unwrap();
+        // The connections of a command that has just ended may still be closing.
+        wait_until("the template is free", || {
+            owner.batch_execute(&format!("CREATE DATABASE {database} TEMPLATE {template}")).is_ok()
+        });
         let url = server.url_for(Role::Owner, &database);
         Self { folder: tempfile::Builder::new().prefix("redress-test-").tempdir().unwrap(), database, url, server }
     }
@@ -354,7 +376,7 @@ impl Redress {
     }
 
     /// What must be true when any test ends.
-    fn assert_settled(&self) {
+    pub fn assert_settled(&self) {
         self.run(&["verify"]).succeeds();
         assert_eq!(self.number("SELECT count(*) FROM run WHERE state = 'running'"), 0, "a run is stuck");
         assert_eq!(self.number("SELECT count(*) FROM claim WHERE state = 'submitted'"), 0, "a claim is stuck");
@@ -375,6 +397,12 @@ impl Drop for Redress {
             let _ = owner.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.database));
         }
     }
+}
+
+/// The PostgreSQL that all tests share.
+fn test_server() -> Embedded {
+    let folder = std::env::temp_dir().join("redress-tests");
+    Embedded::start(&folder, &Options::for_tests()).expect("the tests' PostgreSQL starts")
 }
 
 /// The migrated template, made once for each state of the migrations.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod audit;
+mod backup;
+mod books;
 mod catalogue;
 mod claimants;
 mod claims;
@@ -14,6 +16,7 @@ mod evidence;
 mod faults;
 mod harness;
 mod issuing;
+mod kills;
 mod ledger;
 mod limits;
 mod mail;
@@ -24,5 +27,6 @@ mod routes;
 mod runs;
 mod secrets;
 mod server;
+mod sharding;
 mod stacking;
 mod staff;

@@ -41,7 +41,7 @@ fn approve(redress: &Redress, run: &str, plan: &str, by: &str) -> Ran {
 }
 
 fn state(redress: &Redress) -> String {
-    redress.text("SELECT string_agg(state, ' ' ORDER BY id) FROM run")
+    redress.text("SELECT coalesce(string_agg(state, ' ' ORDER BY id), '') FROM run")
 }
 
 fn issued(redress: &Redress) -> i64 {
@@ -250,5 +250,74 @@ fn a_run_of_the_servers_survives_the_server() {
         wait_until("the next server has done it", || state(redress) == "done");
         assert_eq!(issued(redress), 12_000);
         assert_eq!(server.stop(), Some(0));
+    });
+}
+
+#[test]
+fn over_http_a_run_is_planned_approved_executed_by_the_server_and_watched() {
+    Redress::test(|redress| {
+        prepared(redress, 6_000, "17999");
+        let server = redress.serve();
+        let (finance, second) = (redress.session(&server, "finance"), redress.session(&server, "finance-2"));
+        let auditor = redress.client(&server, "auditor", "auditor");
+        let order = serde_json::json!({ "incident": INCIDENT });
+        let dry = finance.post_once("/v1/runs", &serde_json::json!({ "incident": INCIDENT, "dry_run": true }));
+        assert_eq!((dry.status, dry.json()["tally"]["credits"].as_u64()), (200, Some(6_000)), "{}", dry.text());
+        assert_eq!(state(redress), "", "a dry run writes nothing");
+
+        // A retry with the same key is the same run; another key meets an open one.
+        let headers = [("content-type", "application/json"), ("idempotency-key", "first")];
+        let opened = finance.send("POST", "/v1/runs", &headers, order.to_string());
+        assert_eq!((opened.status, opened.header("location")), (201, "/v1/runs/1"), "{}", opened.text());
+        let run = opened.json();
+        assert_eq!((run["state"].as_str(), &run["plan"]), (Some("planned"), &dry.json()["plan"]), "{run}");
+        let again = finance.send("POST", "/v1/runs", &headers, order.to_string());
+        assert_eq!((again.status, again.json()["id"].as_i64()), (201, Some(1)));
+        finance.post_once("/v1/runs", &order).is_problem(409, "run_refused");
+        finance.send("POST", "/v1/runs", &headers[..1], order.to_string()).is_problem(400, "idempotency_key_missing");
+
+        // Four eyes, and the plan that was seen.
+        let plan = run["plan"].as_str().unwrap();
+        let approval = serde_json::json!({ "plan": plan });
+        finance.post_once("/v1/runs/1/approve", &approval).is_problem(409, "second_person_needed");
+        second
+            .post_once("/v1/runs/1/approve", &serde_json::json!({ "plan": "0".repeat(64) }))
+            .is_problem(409, "run_refused");
+        second
+            .post_once("/v1/runs/1/approve", &serde_json::json!({ "plan": "short" }))
+            .is_problem(422, "invalid_request");
+        auditor.post_once("/v1/runs/1/approve", &approval).is_problem(403, "forbidden");
+        assert_eq!(issued(redress), 0);
+
+        // Held at its first chunk, it can be halted, watched and resumed.
+        let mut other = redress.owner();
+        other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
+        assert_eq!(second.post_once("/v1/runs/1/approve", &approval).json()["approved_by"], "finance-2");
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        wait_until("the server is at it", || redress.number(waits) > 0);
+        let paused = finance.post_once("/v1/runs/1/pause", &serde_json::json!({}));
+        assert_eq!((paused.status, paused.json()["state"].as_str()), (200, Some("paused")), "{}", paused.text());
+        finance.post_once("/v1/runs/1/pause", &serde_json::json!({})).is_problem(409, "run_refused");
+        other.batch_execute("ROLLBACK").unwrap();
+        let shown = auditor.get("/v1/runs/1").json();
+        assert_eq!(
+            (shown["run"]["state"].as_str(), shown["plan"]["tally"]["credits"].as_u64()),
+            (Some("paused"), Some(6_000))
+        );
+        assert_eq!(finance.post_once("/v1/runs/1/resume", &serde_json::json!({})).json()["state"], "running");
+        wait_until("the server has done it", || state(redress) == "done");
+        let shown = auditor.get("/v1/runs/1").json();
+        let progress = &shown["run"]["progress"];
+        assert_eq!((progress["issued"].as_u64(), &progress["done"]), (Some(6_000), &progress["chunks"]), "{shown}");
+        assert_eq!(auditor.get("/v1/runs").json()["runs"][0]["id"], 1);
+        finance.post_once("/v1/runs/1/cancel", &serde_json::json!({})).is_problem(409, "run_refused");
+        auditor.get("/v1/runs/2").is_problem(404, "not_found");
+        auditor.get("/v1/runs/x").is_problem(400, "invalid_path");
+
+        // Below the limit it begins at once.
+        assert_eq!(finance.post_once("/v1/runs", &order).json()["state"], "running");
+        wait_until("the server has done it", || state(redress) == "done done");
+        assert_eq!(issued(redress), 6_000);
     });
 }

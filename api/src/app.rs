@@ -53,6 +53,12 @@ impl Database {
         connection::connect_as_owner(&self.url).map_err(|error| self.describe(error))
     }
 
+    /// Where its owner connects.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The private server, if there is one.
     #[must_use]
     pub fn embedded(&self) -> Option<&Embedded> {

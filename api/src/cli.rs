@@ -115,6 +115,16 @@ pub enum Command {
     /// Members of staff
     #[command(subcommand)]
     Staff(StaffCommand),
+    /// Write the whole database into a file, while everything goes on; the keys are not in it
+    Backup {
+        /// The file, which must not exist
+        file: PathBuf,
+    },
+    /// Put a backup into a new data folder or an empty database; the keys of its time must be in place
+    Restore {
+        /// The file
+        file: PathBuf,
+    },
     /// Say what is wrong with this installation, and the remedy
     Doctor,
 }
@@ -407,6 +417,18 @@ pub enum AuditCommand {
 pub enum ReportCommand {
     /// What was authorised, credited and is left, from the ledger alone
     Exposure {
+        /// Only this incident
+        #[arg(long, value_name = "NAME")]
+        incident: Option<String>,
+    },
+    /// How far people came: credited without a claim, reported, decided, paid, and where the others wait
+    Funnel {
+        /// Only this incident
+        #[arg(long, value_name = "NAME")]
+        incident: Option<String>,
+    },
+    /// Whether it was announced within 30 days how damages are claimed
+    NoticeClocks {
         /// Only this incident
         #[arg(long, value_name = "NAME")]
         incident: Option<String>,

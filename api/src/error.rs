@@ -46,6 +46,9 @@ pub enum AppError {
     /// The private database.
     #[error("{0}")]
     Embedded(#[from] redress_store::embedded::EmbeddedError),
+    /// A backup or a restore.
+    #[error("{0}")]
+    Backup(#[from] redress_store::backup::BackupError),
     /// A file or the machine.
     #[error("{what}: {source}")]
     Io {

@@ -50,6 +50,23 @@ impl Secrets {
         Ok(Self::new(&master, &signing))
     }
 
+    /// Refuses when a key is missing, where none may be made up: what is about to be read was sealed by these.
+    pub fn require(settings: &Settings) -> AppResult<()> {
+        for (name, variable, file) in
+            [("master", MASTER_KEY, MASTER_KEY_FILE), ("signing", SIGNING_KEY, SIGNING_KEY_FILE)]
+        {
+            let path = settings.data_dir.join("secrets").join(file);
+            if secret_variable(variable)?.is_none() && !path.exists() {
+                return Err(AppError::Refused(format!(
+                    "the {name} key of that time is needed: put it into {} (mode 600), or set {variable} or \
+                     {variable}_FILE; if it is lost for good, put a new one there (openssl rand -hex 32)",
+                    path.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
     fn new(master: &[u8; KEY_LENGTH], signing: &[u8; KEY_LENGTH]) -> Self {
         let signer = Signer::new(signing);
         Self {

@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod log;
 pub mod merkle;
 pub mod notice;
+pub mod notice_clock;
 pub mod policy;
 pub mod review;
 pub mod roster;

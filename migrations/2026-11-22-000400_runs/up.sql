@@ -9,6 +9,7 @@ ALTER TABLE run
     ADD COLUMN approved_by text REFERENCES staff,
     ADD COLUMN approved_at timestamptz,
     ADD COLUMN served boolean NOT NULL DEFAULT false,
+    ADD COLUMN request_key text CONSTRAINT run_request_once UNIQUE,
     ADD CONSTRAINT run_state_known CHECK
         (state IN ('planned', 'approved', 'running', 'paused', 'stopped', 'cancelled', 'done')),
     ADD CONSTRAINT run_plan_whole CHECK ((plan IS NULL) = (plan_hash IS NULL)),

@@ -153,3 +153,41 @@ pub fn append(connection: &mut Connection, entries: &[AuditEntry]) -> StoreResul
     diesel::insert_into(audit::table).values(rows).execute(connection)?;
     Ok(())
 }
+
+/// An entry as people read it.
+#[derive(Debug, Clone, Queryable)]
+pub struct EntryRow {
+    /// Its number.
+    pub id: i64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub actor: String,
+    /// From where.
+    pub origin: String,
+    /// What.
+    pub action: String,
+    /// On what.
+    pub object: String,
+    /// The rest of it.
+    pub detail: serde_json::Value,
+}
+
+/// The newest entries before one, of one object where it is named.
+pub fn page(
+    connection: &mut Connection,
+    before: Option<i64>,
+    object: Option<&str>,
+    limit: i64,
+) -> StoreResult<Vec<EntryRow>> {
+    let newest = audit::table.filter(audit::id.lt(before.unwrap_or(i64::MAX))).into_boxed();
+    let newest = match object {
+        Some(object) => newest.filter(audit::object.eq(object.to_owned())),
+        None => newest,
+    };
+    Ok(newest
+        .order(audit::id.desc())
+        .limit(limit)
+        .select((audit::id, audit::at, audit::actor, audit::origin, audit::action, audit::object, audit::detail))
+        .load(connection)?)
+}

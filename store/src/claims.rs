@@ -271,6 +271,17 @@ pub fn sealed(connection: &mut Connection, customer: &str, id: Uuid) -> StoreRes
     Ok(personal::table.find((customer, id)).select(personal::sealed).first(connection).optional()?)
 }
 
+/// Any claim with what is sealed of it, to try a key on.
+pub fn any_personal(connection: &mut Connection) -> StoreResult<Option<(ClaimRow, Vec<u8>)>> {
+    Ok(claim::table
+        .inner_join(
+            personal::table.on(personal::customer_id.eq(claim::customer_id).and(personal::claim_id.eq(claim::id))),
+        )
+        .select((ClaimRow::as_select(), personal::sealed))
+        .first(connection)
+        .optional()?)
+}
+
 /// Replaces what is sealed of a claim; false when it was destroyed.
 pub fn reseal(connection: &mut Connection, customer: &str, id: Uuid, sealed: &[u8]) -> StoreResult<bool> {
     let resealed =

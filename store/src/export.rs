@@ -72,6 +72,43 @@ pub struct ExportRow {
     pub reason: Option<String>,
 }
 
+/// A transfer in words, recorded until $1. A movement is found by its credit, which its transfer's subject names.
+const SELECT: &str = "
+    SELECT transfer.customer_id, transfer.id, transfer.posting_id, posting.recorded_at, posting.run_id,
+           transfer.code, debit.name AS debit, credit.name AS credit, asset.code AS asset, asset.scale,
+           transfer.amount, policy.name AS policy, policy_version.hash AS policy_version, transfer.subject,
+           movement.credit_id, movement.original_id, movement.effective_on, movement.reason
+    FROM transfer JOIN posting ON posting.id = transfer.posting_id
+    JOIN account AS debit ON debit.id = transfer.debit_account
+    JOIN account AS credit ON credit.id = transfer.credit_account
+    JOIN asset ON asset.id = transfer.asset_id
+    LEFT JOIN policy_version ON policy_version.id = transfer.policy_version_id
+    LEFT JOIN policy ON policy.id = policy_version.policy_id
+    LEFT JOIN LATERAL (
+        SELECT * FROM credit_movement AS moved WHERE transfer.code > 2
+           AND moved.customer_id = transfer.customer_id AND moved.transfer_id = transfer.id
+    ) AS movement ON true
+    WHERE posting.recorded_at <= $1";
+
+/// A page of the transfers recorded at or before `at`, by customer and id, after the one that ended the page before.
+pub fn page(
+    connection: &mut Connection,
+    at: DateTime<Utc>,
+    after: Option<&(String, Uuid)>,
+    limit: i64,
+) -> StoreResult<Vec<ExportRow>> {
+    let query = format!(
+        "{SELECT} AND ($2 IS NULL OR (transfer.customer_id, transfer.id) > ($2, $3))
+         ORDER BY transfer.customer_id, transfer.id LIMIT $4"
+    );
+    Ok(diesel::sql_query(query)
+        .bind::<Timestamptz, _>(at)
+        .bind::<Nullable<Text>, _>(after.map(|(customer, _)| customer))
+        .bind::<Nullable<SqlUuid>, _>(after.map(|(_, id)| *id))
+        .bind::<BigInt, _>(limit)
+        .load(connection)?)
+}
+
 /// Hands every transfer recorded at or before `at` to `take`, by customer and id: two exports of one instant are equal.
 pub fn transfers<E: From<StoreError>>(
     connection: &mut Connection,
@@ -79,25 +116,10 @@ pub fn transfers<E: From<StoreError>>(
     mut take: impl FnMut(&ExportRow) -> Result<(), E>,
 ) -> Result<(), E> {
     crate::connection::in_transaction(connection, |connection| {
-        // A movement is found by its credit, which its transfer's subject names; Diesel has no words for cursors.
-        let begin: StoreResult<()> = diesel::sql_query(
-            "DECLARE ledger_export NO SCROLL CURSOR FOR
-             SELECT transfer.customer_id, transfer.id, transfer.posting_id, posting.recorded_at, posting.run_id,
-                    transfer.code, debit.name AS debit, credit.name AS credit, asset.code AS asset, asset.scale,
-                    transfer.amount, policy.name AS policy, policy_version.hash AS policy_version, transfer.subject,
-                    movement.credit_id, movement.original_id, movement.effective_on, movement.reason
-             FROM transfer JOIN posting ON posting.id = transfer.posting_id
-             JOIN account AS debit ON debit.id = transfer.debit_account
-             JOIN account AS credit ON credit.id = transfer.credit_account
-             JOIN asset ON asset.id = transfer.asset_id
-             LEFT JOIN policy_version ON policy_version.id = transfer.policy_version_id
-             LEFT JOIN policy ON policy.id = policy_version.policy_id
-             LEFT JOIN LATERAL (
-                 SELECT * FROM credit_movement AS moved WHERE transfer.code > 2
-                    AND moved.customer_id = transfer.customer_id AND moved.transfer_id = transfer.id
-             ) AS movement ON true
-             WHERE posting.recorded_at <= $1 ORDER BY transfer.customer_id, transfer.id",
-        )
+        // Diesel has no words for cursors.
+        let begin: StoreResult<()> = diesel::sql_query(format!(
+            "DECLARE ledger_export NO SCROLL CURSOR FOR {SELECT} ORDER BY transfer.customer_id, transfer.id"
+        ))
         .bind::<Timestamptz, _>(at)
         .execute(connection)
         .map(drop)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Integer, Text, Timestamptz};
 use redress_domain::AssetCode;
 use redress_domain::id::{IncidentId, ServiceId};
 use redress_domain::ledger::{TransferCode, expense_account, owed_account, provision_account};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
+use crate::failpoint::{Guard, Point, is_without, reach};
 use crate::schema::{
     account, asset, budget, budget_request, incident, posting, posting_total, programme_use, service, transfer,
 };
@@ -192,16 +193,17 @@ pub fn request_budget(
         .get_result(connection)?)
 }
 
-/// Approves the oldest open request of this budget and amount, and recognises it in the ledger.
+/// Approves the open request of this number, or the oldest of this budget and amount, and recognises it in the ledger.
 /// The database refuses whoever asked for it.
 pub fn approve_budget(
     connection: &mut Connection,
     row: &BudgetRow,
+    number: Option<i64>,
     amount: i64,
     by: &str,
     at: DateTime<Utc>,
 ) -> StoreResult<i64> {
-    let request = take_open_request(connection, row, amount, by)?;
+    let request = take_open_request(connection, row, number, amount, by)?;
     diesel::update(budget_request::table.find(request))
         .set((budget_request::approved_by.eq(by), budget_request::approved_at.eq(at)))
         .execute(connection)?;
@@ -228,15 +230,16 @@ pub fn approve_budget(
     Ok(request)
 }
 
-/// Rejects the oldest open request of this budget and amount; it can never be approved from then on.
+/// Rejects the open request of this number, or the oldest of this budget and amount; it can never be approved from then on.
 pub fn reject_budget(
     connection: &mut Connection,
     row: &BudgetRow,
+    number: Option<i64>,
     amount: i64,
     by: &str,
     at: DateTime<Utc>,
 ) -> StoreResult<i64> {
-    let request = take_open_request(connection, row, amount, by)?;
+    let request = take_open_request(connection, row, number, amount, by)?;
     diesel::update(budget_request::table.find(request))
         .set((budget_request::rejected_by.eq(by), budget_request::rejected_at.eq(at)))
         .execute(connection)?;
@@ -244,8 +247,15 @@ pub fn reject_budget(
 }
 
 /// The oldest request of this budget and amount that nobody decided, held until the transaction ends.
-fn take_open_request(connection: &mut Connection, row: &BudgetRow, amount: i64, by: &str) -> StoreResult<i64> {
+fn take_open_request(
+    connection: &mut Connection,
+    row: &BudgetRow,
+    number: Option<i64>,
+    amount: i64,
+    by: &str,
+) -> StoreResult<i64> {
     budget_request::table
+        .filter(budget_request::id.nullable().eq(number).or(number.is_none().into_sql::<Bool>()))
         .filter(budget_request::budget_id.eq(row.key).and(budget_request::amount.eq(amount)))
         .filter(budget_request::approved_at.is_null().and(budget_request::rejected_at.is_null()))
         // Another person's first: one's own may stand beside it, and only that one cannot be approved.
@@ -301,6 +311,7 @@ impl Posting {
                 posting::recorded_at.eq(diesel::dsl::sql::<Timestamptz>("clock_timestamp()")),
             ))
             .execute(connection)?;
+        reach(Point::Sealed);
         Ok(())
     }
 }
@@ -309,7 +320,7 @@ impl Posting {
 pub fn open_posting(connection: &mut Connection, chunk: Option<(i64, i32)>) -> StoreResult<Posting> {
     let id = diesel::select(diesel::dsl::sql::<BigInt>("nextval(pg_get_serial_sequence('posting', 'id'))"))
         .get_result(connection)?;
-    Ok(Posting { id, chunk })
+    Ok(Posting { id, chunk: chunk.filter(|_| !is_without(Guard::Mark)) })
 }
 
 /// The instant up to which the ledger is settled: whatever will ever be recorded at or before it is committed now.
@@ -354,13 +365,16 @@ pub fn record(connection: &mut Connection, transfers: &[TransferRow]) -> StoreRe
         })
         .collect();
     diesel::insert_into(posting_total::table).values(rows).execute(connection)?;
-    crate::log::seal_transfers(connection, transfers)
+    crate::log::seal_transfers(connection, transfers)?;
+    reach(Point::Copied);
+    Ok(())
 }
 
 /// Takes an amount from a budget, last thing before a commit so that the row is held for an instant only. The
 /// database refuses to go below zero.
 pub fn spend(connection: &mut Connection, budget_key: i32, amount: i64) -> StoreResult<()> {
     diesel::update(budget::table.find(budget_key)).set(budget::spent.eq(budget::spent + amount)).execute(connection)?;
+    reach(Point::Spent);
     Ok(())
 }
 
@@ -432,6 +446,9 @@ pub fn credited_of_range(
     from: Option<&str>,
     till: Option<&str>,
 ) -> StoreResult<Vec<CreditedRow>> {
+    if is_without(Guard::Memory) {
+        return Ok(Vec::new());
+    }
     let rows = transfer::table
         .filter(transfer::code.eq(TransferCode::Issue.number()))
         .filter(transfer::customer_id.ge(from.unwrap_or("")))

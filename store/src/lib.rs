@@ -3,7 +3,9 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod backup;
 pub mod balances;
+pub mod budgets;
 pub mod claims;
 pub mod connection;
 pub mod credentials;
@@ -13,6 +15,7 @@ pub mod embedded;
 pub mod error;
 pub mod evidence;
 pub mod export;
+pub mod failpoint;
 pub mod granted;
 pub mod guesses;
 pub mod health;

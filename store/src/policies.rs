@@ -1,5 +1,7 @@
 //! Published versions of policies. The compiled form is the caller's: here a version is its source and who stands for it.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 
@@ -204,6 +206,17 @@ pub fn version_names(connection: &mut Connection) -> StoreResult<Vec<VersionName
         .order(policy_version::id)
         .select((policy_version::id, policy::name, incident::name, service::name, policy_version::hash))
         .load(connection)?)
+}
+
+/// When the first policy of each service came into force, by the service's key.
+pub fn first_in_force(connection: &mut Connection, incident_key: i32) -> StoreResult<HashMap<i32, DateTime<Utc>>> {
+    let found: Vec<(i32, Option<DateTime<Utc>>)> = policy::table
+        .inner_join(policy_version::table.on(policy_version::policy_id.eq(policy::id)))
+        .filter(policy::incident_id.eq(incident_key))
+        .group_by(policy::service_id)
+        .select((policy::service_id, diesel::dsl::min(policy_version::approved_at)))
+        .load(connection)?;
+    Ok(found.into_iter().filter_map(|(service, at)| Some((service, at?))).collect())
 }
 
 /// A version that was published, whatever became of it.

@@ -74,6 +74,11 @@ pub fn find(connection: &mut Connection, run_id: i64) -> StoreResult<(RunRow, St
         .ok_or_else(|| StoreError::NotFound(format!("run {run_id}")))
 }
 
+/// The run that a request with this key has opened.
+pub fn of_request(connection: &mut Connection, key: &str) -> StoreResult<Option<i64>> {
+    Ok(run::table.filter(run::request_key.eq(key)).select(run::id).first(connection).optional()?)
+}
+
 /// The newest runs with their incidents' names, before a run when one is given.
 pub fn list(connection: &mut Connection, before: Option<i64>, limit: i64) -> StoreResult<Vec<(RunRow, String)>> {
     Ok(run::table

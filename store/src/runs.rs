@@ -8,6 +8,7 @@ use redress_domain::run::RunState;
 
 use crate::connection::{Connection, ROWS_PER_STATEMENT};
 use crate::error::{StoreError, StoreResult};
+use crate::failpoint::{Guard, Point, is_without, reach};
 use crate::schema::{incident, run, run_chunk, run_exception};
 
 /// A run as a row.
@@ -66,8 +67,8 @@ pub struct NewRun<'a> {
     pub plan: Option<(&'a serde_json::Value, &'a str)>,
     /// Whether it is above a limit and waits.
     pub needs_approval: bool,
-    /// Whether servers execute it.
-    pub served: bool,
+    /// Whether servers execute it, because of the request with this key.
+    pub request_key: Option<&'a str>,
 }
 
 /// A chunk taken by this worker, locked until its transaction ends.
@@ -147,7 +148,8 @@ pub fn open(connection: &mut Connection, new: &NewRun<'_>, chunks: &[Chunk]) -> 
             run::plan.eq(new.plan.map(|(plan, _)| plan)),
             run::plan_hash.eq(new.plan.map(|(_, hash)| hash)),
             run::needs_approval.eq(new.needs_approval),
-            run::served.eq(new.served),
+            run::served.eq(new.request_key.is_some()),
+            run::request_key.eq(new.request_key),
         ))
         .returning(RunRow::as_returning())
         .get_result(connection)?;
@@ -177,7 +179,7 @@ pub fn find(connection: &mut Connection, id: i64) -> StoreResult<Option<RunRow>>
 /// pauses it halts every worker of every machine at its next chunk.
 pub fn take_chunk(connection: &mut Connection, run_id: i64) -> StoreResult<Option<Chunk>> {
     let running = run::table.find(run_id).filter(run::state.eq(RunState::Running.as_str()));
-    Ok(run_chunk::table
+    let taken = run_chunk::table
         .filter(run_chunk::run_id.eq(run_id).and(run_chunk::done_at.is_null()))
         .filter(diesel::dsl::exists(running))
         .order(run_chunk::seq)
@@ -185,7 +187,9 @@ pub fn take_chunk(connection: &mut Connection, run_id: i64) -> StoreResult<Optio
         .for_update()
         .skip_locked()
         .first(connection)
-        .optional()?)
+        .optional()?;
+    reach(Point::Leased);
+    Ok(taken)
 }
 
 /// Waits until no other worker holds an unfinished chunk and says whether any chunk is left.
@@ -204,9 +208,13 @@ pub fn finish_chunk(
     tally: &serde_json::Value,
     at: DateTime<Utc>,
 ) -> StoreResult<()> {
+    if is_without(Guard::Mark) {
+        return Ok(());
+    }
     diesel::update(run_chunk::table.find((run_id, seq)))
         .set((run_chunk::tally.eq(tally), run_chunk::done_at.eq(at)))
         .execute(connection)?;
+    reach(Point::Marked);
     Ok(())
 }
 

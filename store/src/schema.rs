@@ -324,6 +324,7 @@ diesel::table! {
         approved_by -> Nullable<Text>,
         approved_at -> Nullable<Timestamptz>,
         served -> Bool,
+        request_key -> Nullable<Text>,
     }
 }
 

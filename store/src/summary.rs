@@ -137,3 +137,71 @@ pub fn holdings(connection: &mut Connection, incident_key: i32) -> StoreResult<V
     .bind::<Integer, _>(incident_key)
     .load(connection)?)
 }
+
+/// How far people came at one service.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct FunnelRow {
+    /// The service.
+    #[diesel(sql_type = Text)]
+    pub service: String,
+    /// Customers in the records.
+    #[diesel(sql_type = BigInt)]
+    pub customers: i64,
+    /// Customers credited for a holding.
+    #[diesel(sql_type = BigInt)]
+    pub credited_automatically: i64,
+    /// Claims, drafts included.
+    #[diesel(sql_type = BigInt)]
+    pub begun: i64,
+    /// Drafts.
+    #[diesel(sql_type = BigInt)]
+    pub drafts: i64,
+    /// Granted and not credited yet.
+    #[diesel(sql_type = BigInt)]
+    pub approved: i64,
+    /// Credited.
+    #[diesel(sql_type = BigInt)]
+    pub credited: i64,
+    /// Waiting for the claimant.
+    #[diesel(sql_type = BigInt)]
+    pub waiting_for_claimant: i64,
+    /// Refused.
+    #[diesel(sql_type = BigInt)]
+    pub declined: i64,
+    /// Taken back.
+    #[diesel(sql_type = BigInt)]
+    pub withdrawn: i64,
+}
+
+/// The funnel of an incident by service: each part is counted by itself and joined on the service, which is small.
+pub fn funnel(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<FunnelRow>> {
+    Ok(diesel::sql_query(
+        "WITH held AS (
+             SELECT service_id, count(DISTINCT customer_id) AS customers FROM holding WHERE incident_id = $1 GROUP BY 1
+         ), automatic AS (
+             SELECT policy.service_id, count(DISTINCT transfer.customer_id) AS customers
+             FROM transfer JOIN policy_version ON policy_version.id = transfer.policy_version_id
+             JOIN policy ON policy.id = policy_version.policy_id
+             WHERE policy.incident_id = $1 AND transfer.code = 2 AND transfer.subject LIKE 'holding/%' GROUP BY 1
+         ), claimed AS (
+             SELECT service_id, count(*) AS begun, count(*) FILTER (WHERE state = 'draft') AS drafts,
+                    count(*) FILTER (WHERE state IN ('approved', 'partly_approved')) AS approved,
+                    count(*) FILTER (WHERE state IN ('issued', 'closed')) AS credited,
+                    count(*) FILTER (WHERE state = 'needs_information') AS waiting_for_claimant,
+                    count(*) FILTER (WHERE state = 'declined') AS declined,
+                    count(*) FILTER (WHERE state = 'withdrawn') AS withdrawn
+             FROM claim WHERE incident_id = $1 GROUP BY 1
+         )
+         SELECT service.name AS service, coalesce(held.customers, 0) AS customers,
+                coalesce(automatic.customers, 0) AS credited_automatically, coalesce(begun, 0) AS begun,
+                coalesce(drafts, 0) AS drafts, coalesce(approved, 0) AS approved, coalesce(credited, 0) AS credited,
+                coalesce(waiting_for_claimant, 0) AS waiting_for_claimant, coalesce(declined, 0) AS declined,
+                coalesce(withdrawn, 0) AS withdrawn
+         FROM service LEFT JOIN held ON held.service_id = service.id
+         LEFT JOIN automatic ON automatic.service_id = service.id LEFT JOIN claimed ON claimed.service_id = service.id
+         WHERE service.id IN (SELECT service_id FROM impact WHERE incident_id = $1)
+         ORDER BY service.name",
+    )
+    .bind::<Integer, _>(incident_key)
+    .load(connection)?)
+}

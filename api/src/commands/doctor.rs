@@ -159,11 +159,13 @@ fn examine_database(owner: &mut Connection, findings: &mut Vec<Finding>) -> AppR
         Finding::bad("notices", format!("{} could not be sent", outbox.dead), "read last_error of the dead notices")
     });
     for (incident, state, started) in runs::open_runs(owner)? {
-        findings.push(Finding::bad(
-            "run",
-            format!("the run of {incident} begun {started} is {state} and not done"),
-            format!("redress issue --incident {incident} goes on where it stopped"),
-        ));
+        let remedy = match state.as_str() {
+            "planned" => "redress run list, then a second person: redress run approve RUN --plan HASH --as NAME".into(),
+            "paused" => "redress run list, then redress run resume RUN --as NAME, or cancel".into(),
+            _ => format!("redress issue --incident {incident} goes on where it stopped"),
+        };
+        let seen = format!("the run of {incident} begun {started} is {state} and not done");
+        findings.push(Finding::bad("run", seen, remedy));
     }
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! The commands: each reads its flags, calls one use case, prints what came of it and chooses the exit code.
 
 mod audit;
+mod backup;
 mod credit;
 mod doctor;
 mod ledger;
 mod notify;
 pub mod policy;
 pub mod print;
+mod report;
 mod run;
 mod serve;
 mod staff;
@@ -36,6 +38,7 @@ pub fn run(cli: Cli) -> AppResult<ExitCode> {
         Command::Serve(args) => serve::run(Settings::load(&global, args.listen)?),
         Command::Migrate { plan } => migrate(&Settings::load(&global, None)?, plan),
         Command::Doctor => doctor::run(&global),
+        Command::Restore { file } => backup::restore(Settings::load(&global, None)?, &file),
         Command::Policy(PolicyCommand::Check { paths }) => printed(|out| policy::check(&paths, output(format), out)),
         Command::Policy(PolicyCommand::Test { paths }) => printed(|out| policy::test(&paths, output(format), out)),
         Command::Policy(PolicyCommand::Assess { policy, facts }) => {
@@ -121,6 +124,7 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
         | Command::Demo(_)
         | Command::Serve(_)
         | Command::Migrate { .. }
+        | Command::Restore { .. }
         | Command::Doctor => {}
         Command::Roster(RosterCommand::Import { file, incident, refusals }) => {
             let incident = incident_flag(&incident)?;
@@ -150,11 +154,22 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
             let report = reports::exposure(app, incident.as_ref())?;
             print_or(format, &report, || print::exposure(&report));
         }
+        Command::Report(ReportCommand::Funnel { incident }) => {
+            let incident = incident.as_deref().map(incident_flag).transpose()?;
+            let found = reports::funnel(app, incident.as_ref())?;
+            print_or(format, &found, || report::funnel(&found));
+        }
+        Command::Report(ReportCommand::NoticeClocks { incident }) => {
+            let incident = incident.as_deref().map(incident_flag).transpose()?;
+            let found = reports::notice_clocks(app, incident.as_ref(), chrono::Utc::now())?;
+            print_or(format, &found, || report::notice_clocks(&found));
+        }
         Command::Report(ReportCommand::Liability { incident, at }) => {
             let incident = incident.as_deref().map(incident_flag).transpose()?;
             let report = reports::liability(app, incident.as_ref(), at)?;
             print_or(format, &report, || print::liability(&report));
         }
+        Command::Backup { file } => backup::write(app, &file, format)?,
         Command::Staff(command) => staff::run(app, command, format)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -186,7 +201,7 @@ fn migrate(settings: &Settings, plan: bool) -> AppResult<ExitCode> {
 
 fn budget(app: &App, args: &BudgetArgs, format: Format, act: Act) -> AppResult<()> {
     let order = budgets::BudgetOrder::parse(&args.incident, &args.service, &args.asset, &args.amount)?;
-    let request = budgets::order(app, &order, &args.by, &Actor::at_command_line(Some(&args.by)), act)?;
+    let request = budgets::order(app, &order, &Actor::at_command_line(Some(&args.by)), act)?;
     let verb = act.done();
     let state = serde_json::json!({ "request": request, "state": verb });
     print_or(format, &state, || {

@@ -208,8 +208,8 @@ fn authorise(app: &App, incident: &IncidentId, plan: &issue::Report) -> AppResul
             amount: scaled(Decimal::from(round_up(minor.saturating_add(minor / 10))), scale),
         };
         let by = |name: &str| Actor { name: name.into(), origin: origin.clone() };
-        budgets::order(app, &order, FINANCE, &by(FINANCE), budgets::Act::Authorise)?;
-        budgets::order(app, &order, SECOND_FINANCE, &by(SECOND_FINANCE), budgets::Act::Approve)?;
+        budgets::order(app, &order, &by(FINANCE), budgets::Act::Authorise)?;
+        budgets::order(app, &order, &by(SECOND_FINANCE), budgets::Act::Approve)?;
     }
     Ok(())
 }

@@ -1,11 +1,45 @@
 //! `/v1/audit`: what a claimant takes home, to hold the operator to it.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::claimant::of_claimant;
+use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
+use super::query::query;
 use crate::app::App;
+use crate::rights::Right;
 use crate::use_cases::audit;
+
+/// Which entries.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Entries {
+    /// Only entries before this one: `next` of the page before.
+    pub before: Option<i64>,
+    /// Only entries on this object, such as `run 7`.
+    pub object: Option<String>,
+}
+
+/// Read the audit log
+///
+/// Who did what, newest first. `redress verify` and the signed heads show that nothing of it was changed.
+#[utoipa::path(
+    get, path = "/v1/audit", tag = "audit", operation_id = "list_audit", params(Entries),
+    responses(
+        (status = 200, description = "A page of entries", body = audit::EntryPage),
+        (status = 422, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
+    staff.may(Right::ReadAudit)?;
+    let query: Entries = query(&request)?;
+    let page = web::block(move || audit::page(&app, query.before, query.object.as_deref())).await??;
+    Ok(HttpResponse::Ok().json(page))
+}
 
 /// Prove that a claim stands in the log
 ///

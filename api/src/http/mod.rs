@@ -4,6 +4,7 @@ mod act;
 pub mod api_keys;
 pub mod audit;
 pub mod body;
+pub mod budgets;
 pub mod claimant;
 pub mod claimants;
 pub mod claims;
@@ -15,6 +16,7 @@ pub mod evidence;
 pub mod headers;
 pub mod identity;
 pub mod incidents;
+pub mod ledger;
 mod limits;
 pub mod mailbox;
 pub mod metrics;
@@ -24,8 +26,11 @@ pub mod oidc;
 pub mod operations;
 pub mod policies;
 pub mod problem;
+mod query;
 pub mod queue;
+pub mod reports;
 pub mod rosters;
+pub mod runs;
 pub mod session;
 pub mod staff;
 pub mod table;
@@ -104,6 +109,24 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/notices/bounces").post(notices::bounces))
                 .service(resource("/coverage").get(claimants::coverage))
                 .service(resource("/audit/proof/{claim}").get(audit::proof))
+                .service(resource("/audit").get(audit::list))
+                .service(resource("/budgets").get(budgets::list).post(budgets::authorise))
+                .service(resource("/budgets/{id}/approve").post(budgets::approve))
+                .service(resource("/budgets/{id}/reject").post(budgets::reject))
+                .service(resource("/credits").get(ledger::credits_of))
+                .service(resource("/credits/{id}/reverse").post(ledger::reverse))
+                .service(resource("/ledger/accounts/{id}/balance").get(ledger::balance))
+                .service(resource("/ledger/transfers").get(ledger::transfers))
+                .service(resource("/reports/funnel").get(reports::funnel))
+                .service(resource("/reports/exposure").get(reports::exposure))
+                .service(resource("/reports/liability").get(reports::liability))
+                .service(resource("/reports/notice-clocks").get(reports::notice_clocks))
+                .service(resource("/runs").get(runs::list).post(runs::start))
+                .service(resource("/runs/{id}").get(runs::show))
+                .service(resource("/runs/{id}/approve").post(runs::approve))
+                .service(resource("/runs/{id}/pause").post(runs::pause))
+                .service(resource("/runs/{id}/resume").post(runs::resume))
+                .service(resource("/runs/{id}/cancel").post(runs::cancel))
                 .service(resource("/session").get(session::show).post(session::sign_in).delete(session::sign_out))
                 .service(resource("/session/setup").post(session::set_up))
                 .service(resource("/session/setup/confirm").post(session::confirm))

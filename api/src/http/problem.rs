@@ -123,6 +123,12 @@ codes! {
     ReversedAlready = ("transfer_reversed_already", CONFLICT, "It was reversed before; nothing was moved");
     /// The ledger's rules refuse the movement; nothing was moved.
     MovementRefused = ("movement_refused", CONFLICT, "The ledger refuses this; nothing was moved");
+    /// Whoever wrote it may not approve it.
+    SecondPersonNeeded = ("second_person_needed", CONFLICT, "Another person has to approve this");
+    /// The request for a budget was approved or rejected before.
+    BudgetDecided = ("budget_decided_already", CONFLICT, "It was decided before; nothing was changed");
+    /// The run's state, its plan or the second signature refuses.
+    RunRefused = ("run_refused", CONFLICT, "The run does not allow this");
     /// The code by mail is wrong, over, used up, or was never sent.
     CodeRefused = ("code_refused", UNPROCESSABLE_ENTITY, "The code is wrong or over; ask for another");
     /// The file is of a kind that is not taken.
@@ -259,7 +265,7 @@ impl From<AppError> for ApiError {
             AppError::Items { refused, .. } => movements_refused(&refused),
             AppError::Store(error) => error.into(),
             AppError::Embedded(error) => unavailable(&error),
-            error @ AppError::Io { .. } => internal(&error),
+            error @ (AppError::Io { .. } | AppError::Backup(_)) => internal(&error),
         }
     }
 }
@@ -309,6 +315,9 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::NotFound(what) => Self::with_detail(Code::NotFound, format!("there is no {what}")),
             StoreError::Unreachable(_) | StoreError::Contention(_) => unavailable(&error),
+            StoreError::Refused(name) if name.ends_with("_four_eyes") => {
+                Self::with_detail(Code::SecondPersonNeeded, StoreError::Refused(name).to_string())
+            }
             StoreError::Refused(_)
             | StoreError::InUse(_)
             | StoreError::Corrupt(_)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use redress_domain::log::documents::spell;
 use redress_domain::log::{Proof, PublicKey, SignedHead};
 use redress_domain::merkle::empty_root;
@@ -9,14 +10,16 @@ use redress_store::log::proof;
 use redress_store::log::seal::{self, Pass, Reach};
 use redress_store::log::verify::Trust;
 use redress_store::verify::{self, Check};
-use redress_store::{StoreError, claims};
+use redress_store::{StoreError, audit, claims};
+use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 
 /// The file in the data folder that keeps the newest head outside the database.
-const HEAD_FILE: &str = "log-head.json";
+pub(super) const HEAD_FILE: &str = "log-head.json";
 
 /// Gives what was committed since its place in the log, and keeps the new head outside the database.
 pub fn seal(app: &App, reach: Reach) -> AppResult<Pass> {
@@ -107,4 +110,54 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> AppResu
     let text = std::fs::read(path).map_err(AppError::io(format!("reading {}", path.display())))?;
     serde_json::from_slice(&text)
         .map_err(|error| AppError::Refused(format!("{} is not {what}: {error}", path.display())))
+}
+
+/// How many entries a page has.
+const PAGE: i64 = 100;
+
+/// A page of the audit log, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EntryPage {
+    /// The entries.
+    pub entries: Vec<EntryView>,
+    /// What `before` takes for the next page; none on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<i64>,
+}
+
+/// An entry of the audit log.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EntryView {
+    /// Its number.
+    pub id: i64,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub actor: String,
+    /// From where.
+    pub origin: String,
+    /// What.
+    pub action: String,
+    /// On what.
+    pub object: String,
+    /// The rest of it.
+    #[schema(value_type = Object)]
+    pub detail: serde_json::Value,
+}
+
+/// Entries before one, of one object where it is named.
+pub fn page(app: &App, before: Option<i64>, object: Option<&str>) -> AppResult<EntryPage> {
+    let rows = app.store.with(|connection| audit::page(connection, before, object, PAGE))?;
+    let full = i64::try_from(rows.len()).is_ok_and(|found| found == PAGE);
+    let next = rows.last().filter(|_| full).map(|row| row.id);
+    let entries = rows.into_iter().map(|row| EntryView {
+        id: row.id,
+        at: row.at,
+        actor: row.actor,
+        origin: row.origin,
+        action: row.action,
+        object: row.object,
+        detail: row.detail,
+    });
+    Ok(EntryPage { entries: entries.collect(), next })
 }

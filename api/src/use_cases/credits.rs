@@ -14,6 +14,7 @@ use redress_domain::id::{CustomerId, ReasonCode, TransferId};
 use redress_store::{Connection, credits};
 use rust_decimal::Decimal;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use self::batch::{Batch, Key};
@@ -94,13 +95,16 @@ pub struct Left {
 }
 
 /// One transfer that a correction made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Corrected {
     /// The transfer that was made.
+    #[schema(value_type = Uuid)]
     pub transfer: TransferId,
     /// The credit.
+    #[schema(value_type = Uuid)]
     pub credit: TransferId,
     /// What was corrected.
+    #[schema(value_type = Uuid)]
     pub original: TransferId,
     /// How much, in the asset's unit.
     pub amount: String,
@@ -111,6 +115,7 @@ pub struct Corrected {
     /// From when it counts for people.
     pub effective_on: NaiveDate,
     /// Why.
+    #[schema(value_type = String)]
     pub reason: ReasonCode,
 }
 

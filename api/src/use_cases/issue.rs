@@ -20,11 +20,13 @@ use redress_domain::id::{IncidentId, PolicyId, ServiceId};
 use redress_domain::policy::IncidentView;
 use redress_domain::run::{RunMove, RunState};
 use redress_domain::{Amount, AssetCode};
+use redress_store::failpoint::{Point, reach};
 use redress_store::incidents::{self, StoredIncident};
 use redress_store::ledger::{self, BudgetRow};
 use redress_store::runs::{self, RunRow};
 use redress_store::{Connection, StoreError, audit, policies, run_lifecycle};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use self::begin::Begun;
 pub(super) use self::begin::{plan_of, void_reason};
@@ -88,7 +90,7 @@ impl Watcher for Nobody {
 }
 
 /// What one policy came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PolicyTally {
     /// Subjects that are granted something.
     pub granted: u64,
@@ -103,7 +105,7 @@ pub struct PolicyTally {
 }
 
 /// What was or would be credited of an asset at a service under a policy.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreditTally {
     /// How many credits.
     pub credits: u64,
@@ -123,7 +125,7 @@ impl CreditTally {
 }
 
 /// The figures of a chunk, a run or a plan.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tally {
     /// How many credits.
     pub credits: u64,
@@ -176,11 +178,12 @@ impl Tally {
 }
 
 /// What an execution did, or would do.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Report {
     /// The run; none for a plan.
     pub run: Option<i64>,
     /// Where the run stands; none for a plan.
+    #[schema(value_type = Option<String>)]
     pub state: Option<RunState>,
     /// The plan's hash, which an approval names.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -198,7 +201,7 @@ pub struct Report {
 }
 
 /// How a budget stands against what is or would be issued.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BudgetState {
     /// The service.
     pub service: String,
@@ -358,10 +361,10 @@ pub fn go_on(app: &App, run_id: i64, workers: usize, actor: &Actor, watcher: &dy
 }
 
 /// Opens a run that the servers execute, as soon as it may be.
-pub fn open_for_servers(app: &App, order: &Order, actor: &Actor) -> AppResult<RunRow> {
+pub fn open_for_servers(app: &App, order: &Order, key: &str, actor: &Actor) -> AppResult<RunRow> {
     may_issue(app, actor)?;
     super::policies::assess_overlooked(app, actor)?;
-    begin::open_for_servers(&Context::load(app, order, actor)?, order)
+    begin::open_for_servers(&Context::load(app, order, actor)?, order, key)
 }
 
 fn may_issue(app: &App, actor: &Actor) -> AppResult<()> {
@@ -390,6 +393,7 @@ fn execute(
         issued: AtomicU64::new(0),
         tally: Mutex::default(),
     };
+    reach(Point::Opened);
     let outcomes: Vec<AppResult<()>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..order.workers.max(1)).map(|_| scope.spawn(|| work.until_done())).collect();
         threads
@@ -400,6 +404,7 @@ fn execute(
             .collect()
     });
     let failure = outcomes.into_iter().find_map(Result::err);
+    reach(Point::Closing);
     let is_left = watcher.is_leaving() && failure.is_none() && !work.is_over()?;
     let tally = work.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     let (state, stopped) = match is_left {
@@ -463,6 +468,7 @@ impl Work<'_> {
         while !self.stop.load(Ordering::Relaxed) && !self.watcher.is_leaving() {
             match self.next_chunk() {
                 Ok(Some(part)) => {
+                    reach(Point::Committed);
                     tries = 0;
                     let issued = self.issued.fetch_add(part.credits, Ordering::Relaxed) + part.credits;
                     self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&part)?;
@@ -485,6 +491,7 @@ impl Work<'_> {
         self.context.app.store.transaction(|connection| {
             let Some(chunk) = runs::take_chunk(connection, self.run)? else { return Ok(None) };
             let planned = chunk::plan(self.context, connection, &chunk)?;
+            reach(Point::Planned);
             chunk::commit(self.context, connection, self.run, chunk.seq, &planned)?;
             Ok(Some(planned.tally))
         })

@@ -9,13 +9,15 @@ use redress_store::export::{self, ExportRow};
 use redress_store::{StoreError, balances, ledger};
 use rust_decimal::Decimal;
 use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::reports::figure;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 
 /// The balances of a group of accounts at an instant. Amounts are in the asset's unit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Balances {
     /// The instant: asked for it again, the answer is the same for ever.
     pub at: DateTime<Utc>,
@@ -26,7 +28,7 @@ pub struct Balances {
 }
 
 /// A balance.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct AccountBalance {
     /// The account.
     pub account: String,
@@ -39,7 +41,7 @@ pub struct AccountBalance {
 }
 
 /// The sum of a group in one asset.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Total {
     /// The asset.
     pub asset: String,
@@ -110,24 +112,41 @@ pub enum Layout {
 }
 
 /// A transfer as it is exported.
-#[derive(Serialize)]
-struct Exported<'a> {
+#[derive(Serialize, ToSchema)]
+pub struct Exported<'a> {
+    /// When it was recorded.
     recorded_at: String,
+    /// The posting that recorded it.
     posting: i64,
+    /// The run, if a run did it.
     run: Option<i64>,
+    /// Whose account it touches; empty where no customer's is.
     customer: &'a str,
+    /// Its id.
     transfer: String,
+    /// What it does.
     code: &'static str,
+    /// The account that gives.
     debit: &'a str,
+    /// The account that receives.
     credit: &'a str,
+    /// The asset.
     asset: &'a str,
+    /// How much, in the asset's unit.
     amount: String,
+    /// The policy, if it follows from one.
     policy: Option<&'a str>,
+    /// The content hash of its version.
     policy_version: Option<&'a str>,
+    /// What it is for.
     subject: &'a str,
+    /// The credit it moves, unless it is one.
     of_credit: Option<String>,
+    /// The transfer it reverses.
     reverses: Option<String>,
+    /// From when it counts for people.
     effective_on: Option<String>,
+    /// Why, if that was said.
     reason: Option<&'a str>,
 }
 
@@ -162,6 +181,60 @@ pub fn export(app: &App, layout: Layout, at: Option<DateTime<Utc>>, out: &mut im
         out.flush().map_err(AppError::io("writing the export"))?;
         Ok(count)
     })
+}
+
+/// The most transfers of a page.
+const MAX_PAGE: u16 = 500;
+/// How many a page has unless asked otherwise.
+const PAGE: u16 = 100;
+
+/// A page of transfers.
+#[derive(Serialize, ToSchema)]
+pub struct TransferPage {
+    /// What was recorded until then is shown; the next pages keep to it.
+    pub at: DateTime<Utc>,
+    /// By customer and id.
+    #[schema(value_type = Vec<Exported<'static>>)]
+    pub transfers: Vec<serde_json::Value>,
+    /// Where the next page begins; none on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A page of the transfers of one instant: what is recorded meanwhile does not shift the pages.
+pub fn page(app: &App, cursor: Option<&str>, limit: Option<u16>, at: Option<DateTime<Utc>>) -> AppResult<TransferPage> {
+    let limit = limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+    let place = cursor.map(read_cursor).transpose()?;
+    app.store.with(|connection| {
+        let settled = ledger::settle(connection)?;
+        let (at, after) = match place {
+            Some((at, customer, id)) => (at, Some((customer, id))),
+            None => (settled_instant(at, settled)?, None),
+        };
+        let rows = export::page(connection, at, after.as_ref(), i64::from(limit))?;
+        let next = rows.last().filter(|_| rows.len() == usize::from(limit)).map(|row| write_cursor(at, row));
+        let transfers = rows
+            .iter()
+            .map(|row| Ok(serde_json::to_value(exported(row)?).map_err(StoreError::corrupt)?))
+            .collect::<AppResult<_>>()?;
+        Ok(TransferPage { at, transfers, next })
+    })
+}
+
+/// Where a page ended, as a text that means nothing to anybody else.
+fn write_cursor(at: DateTime<Utc>, row: &ExportRow) -> String {
+    hex::encode(format!("{}/{}/{}", at.timestamp_micros(), row.id, row.customer_id))
+}
+
+fn read_cursor(text: &str) -> AppResult<(DateTime<Utc>, String, Uuid)> {
+    let read = || {
+        let text = String::from_utf8(hex::decode(text).ok()?).ok()?;
+        let mut parts = text.splitn(3, '/');
+        let at = DateTime::from_timestamp_micros(parts.next()?.parse().ok()?)?;
+        let id = Uuid::parse_str(parts.next()?).ok()?;
+        Some((at, parts.next()?.to_owned(), id))
+    };
+    read().ok_or_else(|| AppError::Invalid("cursor: it is not one that an earlier page gave".into()))
 }
 
 fn exported(row: &ExportRow) -> AppResult<Exported<'_>> {

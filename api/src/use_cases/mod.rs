@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 pub mod audit;
+pub mod backup;
 pub mod budgets;
 pub mod catalogue;
 pub mod claimants;

@@ -2,6 +2,7 @@
 //! costs. From the ledger and the versions of the policies it names alone, so that two histories that did the same
 //! print the same.
 
+mod duties;
 mod worth;
 
 use chrono::{DateTime, Utc};
@@ -10,21 +11,23 @@ use redress_store::summary::{self, FlowSum};
 use redress_store::{Connection, StoreError, incidents, ledger};
 use rust_decimal::Decimal;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+pub use self::duties::{Funnel, NoticeClocks, funnel, notice_clocks};
 use self::worth::{Terms, Worths};
 use super::ledger::settled_instant;
 use crate::app::App;
 use crate::error::AppResult;
 
 /// What an operator stands for.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Exposure {
     /// By incident.
     pub incidents: Vec<IncidentExposure>,
 }
 
 /// What an operator stands for in one incident.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct IncidentExposure {
     /// The incident.
     pub incident: String,
@@ -35,7 +38,7 @@ pub struct IncidentExposure {
 }
 
 /// A budget.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct BudgetExposure {
     /// The service.
     pub service: String,
@@ -50,7 +53,7 @@ pub struct BudgetExposure {
 }
 
 /// What was credited.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct CreditExposure {
     /// The service.
     pub service: String,
@@ -121,7 +124,7 @@ fn credit_exposure(versions: &[FlowSum], terms: &Terms) -> AppResult<CreditExpos
 }
 
 /// What became of what was credited, and what of it is still to be paid.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Liability {
     /// The instant, if one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,7 +134,7 @@ pub struct Liability {
 }
 
 /// What became of what was credited in one incident.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct IncidentLiability {
     /// The incident.
     pub incident: String,
@@ -140,7 +143,7 @@ pub struct IncidentLiability {
 }
 
 /// What became of the credits of one policy in one asset.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct LiabilityLine {
     /// The service.
     pub service: String,
@@ -163,7 +166,7 @@ pub struct LiabilityLine {
 }
 
 /// An amount of the asset, what it is said to be worth and what it costs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Portion {
     /// How much of the asset.
     pub amount: String,

@@ -8,6 +8,7 @@ use redress_store::runs::RunRow;
 use redress_store::{Connection, StoreError, audit, ledger};
 use rust_decimal::Decimal;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::issue;
 use super::reports::figure;
@@ -23,18 +24,20 @@ pub const PAGE: i64 = 50;
 /// How many workers of a server share a run.
 const SERVER_WORKERS: usize = 2;
 /// A run and how far it is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct RunView {
     /// Its number.
     pub id: i64,
     /// The incident.
     pub incident: String,
     /// Where it stands.
+    #[schema(value_type = String, example = "running")]
     pub state: RunState,
     /// Why it stands there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// Which policies; null means all.
+    #[schema(value_type = Option<Vec<String>>)]
     pub scope: serde_json::Value,
     /// Who started it.
     pub started_by: String,
@@ -59,7 +62,7 @@ pub struct RunView {
 }
 
 /// How far a run is.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ProgressView {
     /// How many chunks it has.
     pub chunks: i64,
@@ -78,12 +81,22 @@ pub struct ProgressView {
 }
 
 /// Subjects that were set aside for one reason.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct SetAside {
     /// Why.
     pub reason: String,
     /// How many.
     pub subjects: i64,
+}
+
+/// Opens a run for the servers. The same request again, told by its key, gets the same run.
+pub fn start(app: &App, order: &issue::Order, key: &str, actor: &Actor) -> AppResult<RunView> {
+    let key = format!("{}/{key}", actor.name);
+    let known = app.store.with(|connection| run_lifecycle::of_request(connection, &key))?;
+    match known {
+        Some(id) => show(app, id),
+        None => show(app, issue::open_for_servers(app, order, &key, actor)?.id),
+    }
 }
 
 /// A run.
@@ -250,9 +263,10 @@ pub fn set_limit(app: &App, asset: &AssetCode, most: Option<Decimal>, actor: &Ac
     })
 }
 
-/// Executes what is handed over to the servers and may be issued; returns how many credits that made.
+/// Executes what is handed over to the servers and may be issued; returns how many credits that made. A run that fails
+/// keeps no other from being executed.
 pub fn execute_served(app: &App, watcher: &dyn issue::Watcher) -> AppResult<u64> {
-    let mut issued = 0;
+    let (mut issued, mut failed) = (0, Ok(()));
     for id in app.store.with(run_lifecycle::served)? {
         let actor = Actor { name: "system".into(), origin: "worker".into() };
         match issue::go_on(app, id, SERVER_WORKERS, &actor, watcher) {
@@ -263,8 +277,8 @@ pub fn execute_served(app: &App, watcher: &dyn issue::Watcher) -> AppResult<u64>
                     run_lifecycle::advance(connection, id, RunMove::Stop, Some(&reason), Utc::now())
                 })?;
             }
-            Err(error) => return Err(error),
+            Err(error) => failed = Err(error),
         }
     }
-    Ok(issued)
+    failed.map(|()| issued)
 }

@@ -30,7 +30,7 @@ pub use self::reassess::stated_facts;
 pub use self::view::{AwardView, ClaimAnswer, Language, ReasonView, StoredAssessment, Text, answer};
 
 /// The time of a command, in the microseconds that the database keeps.
-pub(super) fn now() -> DateTime<Utc> {
+pub(in crate::use_cases) fn now() -> DateTime<Utc> {
     let now = Utc::now();
     DateTime::from_timestamp_micros(now.timestamp_micros()).unwrap_or(now)
 }

@@ -6,6 +6,7 @@ use redress_domain::ledger::TransferCode;
 use redress_store::credits::{self, StoredCredit};
 use rust_decimal::Decimal;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -13,7 +14,7 @@ use crate::error::AppResult;
 use crate::use_cases::reports::figure;
 
 /// A credit and what happened to it. Amounts are in the asset's unit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct CreditView {
     /// Its id.
     pub id: Uuid,
@@ -41,7 +42,7 @@ pub struct CreditView {
 }
 
 /// Something that happened to a credit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct MovementView {
     /// The transfer, which a reversal can name.
     pub transfer: Uuid,

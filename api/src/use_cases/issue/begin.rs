@@ -50,7 +50,7 @@ pub(super) fn begin(context: &Context<'_>, order: &Order, watcher: &dyn Watcher)
     })?;
     match known {
         Some(begun) => Ok(begun),
-        None => open(context, order, false, watcher),
+        None => open(context, order, None, watcher),
     }
 }
 
@@ -77,7 +77,7 @@ fn void(context: &Context<'_>, connection: &mut Connection, run: &RunRow, what: 
 }
 
 /// Opens a run for the servers; refused while another is open.
-pub(super) fn open_for_servers(context: &Context<'_>, order: &Order) -> AppResult<RunRow> {
+pub(super) fn open_for_servers(context: &Context<'_>, order: &Order, key: &str) -> AppResult<RunRow> {
     let open_run = context.app.store.transaction(|connection| runs::find_open(connection, context.incident.key))?;
     if let Some(run) = open_run {
         return Err(AppError::Refused(format!(
@@ -85,7 +85,7 @@ pub(super) fn open_for_servers(context: &Context<'_>, order: &Order) -> AppResul
             run.id, order.incident, run.state
         )));
     }
-    match open(context, order, true, &super::Nobody)? {
+    match open(context, order, Some(key), &super::Nobody)? {
         Begun::Run { run, .. } => Ok(*run),
         Begun::Waits(report) => {
             let id = report.run.ok_or_else(|| StoreError::corrupt("a run that waits has no number"))?;
@@ -95,7 +95,7 @@ pub(super) fn open_for_servers(context: &Context<'_>, order: &Order) -> AppResul
 }
 
 /// Opens a run. Where limits are set it is planned first; above one it waits for a second person.
-fn open(context: &Context<'_>, order: &Order, served: bool, watcher: &dyn Watcher) -> AppResult<Begun> {
+fn open(context: &Context<'_>, order: &Order, request_key: Option<&str>, watcher: &dyn Watcher) -> AppResult<Begun> {
     for _ in 0..MAX_PLANS {
         let limits = context.app.store.with(run_lifecycle::limits)?;
         let plan = match limits.is_empty() {
@@ -111,7 +111,7 @@ fn open(context: &Context<'_>, order: &Order, served: bool, watcher: &dyn Watche
             {
                 return Ok(None);
             }
-            write(context, connection, order, served, plan.as_ref(), &limits).map(Some)
+            write(context, connection, order, request_key, plan.as_ref(), &limits).map(Some)
         });
         match opened {
             Ok(Some(begun)) => return Ok(begun),
@@ -129,7 +129,7 @@ fn write(
     context: &Context<'_>,
     connection: &mut Connection,
     order: &Order,
-    served: bool,
+    request_key: Option<&str>,
     plan: Option<&Plan>,
     limits: &[LimitRow],
 ) -> AppResult<Begun> {
@@ -152,7 +152,7 @@ fn write(
         at: entry.at,
         plan: document.as_ref().map(|(plan, hash)| (plan, hash.as_str())),
         needs_approval: !above.is_empty(),
-        served,
+        request_key,
     };
     let ranges = runs::ranges(connection, context.incident.key, CHUNK_SIZE)?;
     let run = runs::open(connection, &new, &ranges)?;

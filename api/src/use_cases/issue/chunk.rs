@@ -12,6 +12,7 @@ use redress_domain::policy::{
 };
 use redress_domain::{Amount, Asset, AssetCode, Holding};
 use redress_store::claims;
+use redress_store::failpoint::{Guard, is_without};
 use redress_store::granted::{self, GrantedClaim};
 use redress_store::holdings::{self, HoldingRow};
 use redress_store::ledger::{self, TransferRow};
@@ -457,7 +458,8 @@ fn record(
             return Err(used_up(context, due));
         };
         let incident = &context.incident.incident.id;
-        let id = credit_id(incident, &due.policy, &due.customer, &due.subject, &due.asset, due.before).0;
+        let derived = credit_id(incident, &due.policy, &due.customer, &due.subject, &due.asset, due.before).0;
+        let id = if is_without(Guard::Key) { Uuid::new_v4() } else { derived };
         if !seen.insert(id) {
             let what = format!("{} of customer {} stands twice", due.subject, due.customer);
             return Err(StoreError::corrupt(what).into());

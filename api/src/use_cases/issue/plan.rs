@@ -6,13 +6,14 @@ use redress_domain::AssetCode;
 use redress_domain::log::canonical;
 use redress_store::{Connection, StoreError, ledger, run_lifecycle, runs};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Accounts, BudgetState, CHUNK_SIZE, Context, Order, Report, Tally, Watcher, chunk};
 use crate::app::{Actor, App};
 use crate::error::AppResult;
 
 /// What a plan follows from. When it changes, the plan is void, and with it its approval.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Basis {
     /// The content hash of every policy in force.
     pub versions: BTreeMap<String, String>,
@@ -55,11 +56,12 @@ impl Basis {
 }
 
 /// What a run would do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
     /// The incident.
     pub incident: String,
     /// Which policies; null means all.
+    #[schema(value_type = Option<Vec<String>>)]
     pub scope: serde_json::Value,
     /// What it follows from.
     pub basis: Basis,
