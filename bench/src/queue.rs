@@ -116,7 +116,10 @@ impl Ground {
         let app = open(self.folder.path(), &url)?;
         fill(&mut self.owner(&name)?, claims)?;
         let superuser = self.server.url_for(DatabaseRole::Superuser, &name);
-        PgConnection::establish(&superuser).map_err(said)?.batch_execute("VACUUM ANALYZE; CHECKPOINT").map_err(said)?;
+        let mut superuser = PgConnection::establish(&superuser).map_err(said)?;
+        // Each by itself: several in one call would be a transaction, in which nothing can be vacuumed.
+        superuser.batch_execute("VACUUM ANALYZE").map_err(said)?;
+        superuser.batch_execute("CHECKPOINT").map_err(said)?;
         let reader = Reader { name: "reader".into(), services: None, decides_up_to: 0, countersigns: false };
         let filters = filters(&app, &reader)?;
         Ok(Table { app, reader, filters })
