@@ -78,6 +78,7 @@ fn the_schema_has_the_keys_that_the_loader_has() {
         ("[[cap]]\nzzzzzzzz = 1".to_owned(), "/properties/cap/items/properties".to_owned()),
         ("[stacking]\nzzzzzzzz = 1".to_owned(), "/properties/stacking/properties".to_owned()),
         ("[claim_window]\nzzzzzzzz = 1".to_owned(), "/properties/claim_window/properties".to_owned()),
+        ("[second_reading]\nzzzzzzzz = 1".to_owned(), "/properties/second_reading/properties".to_owned()),
         ("[fairness]\nzzzzzzzz = 1".to_owned(), "/properties/fairness/properties".to_owned()),
         ("[[waive]]\nzzzzzzzz = 1".to_owned(), "/properties/waive/items/properties".to_owned()),
         ("[asset.\"KRW\"]\nzzzzzzzz = 1".to_owned(), "/properties/asset/additionalProperties/properties".to_owned()),

@@ -88,7 +88,7 @@ pub async fn next(
 #[utoipa::path(
     post, path = "/v1/claims/{id}/lease", tag = "desk", operation_id = "lease_claim",
     params(
-        ("id" = uuid::Uuid, Path, description = "The claim's id"), 
+        ("id" = uuid::Uuid, Path, description = "The claim's id"),
         ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$")),
     responses((status = 200, description = "The claim", body = ClaimAnswer), Refused),
 )]
@@ -110,7 +110,7 @@ pub async fn lease(
 #[utoipa::path(
     post, path = "/v1/claims/{id}/release", tag = "desk", operation_id = "release_claim",
     params(
-        ("id" = uuid::Uuid, Path, description = "The claim's id"), 
+        ("id" = uuid::Uuid, Path, description = "The claim's id"),
         ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$")),
     responses((status = 200, description = "The claim", body = ClaimAnswer), Refused),
 )]
@@ -132,7 +132,7 @@ pub async fn release(
 #[utoipa::path(
     post, path = "/v1/claims/{id}/assign", tag = "desk", operation_id = "assign_claim",
     params(
-        ("id" = uuid::Uuid, Path, description = "The claim's id"), 
+        ("id" = uuid::Uuid, Path, description = "The claim's id"),
         ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$")),
     request_body(content = Assignment, content_type = "application/json"),
     responses((status = 200, description = "The claim", body = ClaimAnswer), Refused),
@@ -161,7 +161,7 @@ pub async fn assign(
 #[utoipa::path(
     post, path = "/v1/claims/{id}/request-information", tag = "desk", operation_id = "request_information",
     params(
-        ("id" = uuid::Uuid, Path, description = "The claim's id"), 
+        ("id" = uuid::Uuid, Path, description = "The claim's id"),
         ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$")),
     request_body(content = Question, content_type = "application/json"),
     responses((status = 200, description = "The claim", body = ClaimAnswer), Refused),
@@ -190,7 +190,7 @@ pub async fn request_information(
 #[utoipa::path(
     post, path = "/v1/claims/{id}/answer", tag = "desk", operation_id = "answer_enquiry",
     params(
-        ("id" = uuid::Uuid, Path, description = "The claim's id"), 
+        ("id" = uuid::Uuid, Path, description = "The claim's id"),
         ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$")),
     request_body(content = Words, content_type = "application/json"),
     responses((status = 200, description = "The claim", body = ClaimAnswer), Refused),
@@ -219,8 +219,8 @@ pub async fn answer(
 #[utoipa::path(
     post, path = "/v1/claims/{id}/decision", tag = "desk", operation_id = "decide_claim",
     params(
-        ("id" = uuid::Uuid, Path, description = "The claim's id"), 
-        ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$"), 
+        ("id" = uuid::Uuid, Path, description = "The claim's id"),
+        ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$"),
         ("If-Match" = String, Header, description = "The ETag of the claim as it was seen")),
     request_body(content = NewDecision, content_type = "application/json"),
     responses((status = 200, description = "The claim", body = ClaimAnswer), Refused),
@@ -250,8 +250,8 @@ pub async fn decide(
 #[utoipa::path(
     post, path = "/v1/claims/{id}/approve-decision", tag = "desk", operation_id = "approve_decision",
     params(
-        ("id" = uuid::Uuid, Path, description = "The claim's id"), 
-        ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$"), 
+        ("id" = uuid::Uuid, Path, description = "The claim's id"),
+        ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$"),
         ("If-Match" = String, Header, description = "The ETag of the claim as it was seen")),
     request_body(content = Signature, content_type = "application/json"),
     responses((status = 200, description = "The claim", body = ClaimAnswer), Refused),
@@ -281,7 +281,7 @@ pub async fn sign(
 #[utoipa::path(
     post, path = "/v1/claims/{id}/reopen", tag = "desk", operation_id = "reopen_claim",
     params(
-        ("id" = uuid::Uuid, Path, description = "The claim's id"), 
+        ("id" = uuid::Uuid, Path, description = "The claim's id"),
         ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$")),
     request_body(content = Reopening, content_type = "application/json"),
     responses((status = 200, description = "The claim", body = ClaimAnswer), Refused),
@@ -310,7 +310,7 @@ pub async fn reopen(
 #[utoipa::path(
     post, path = "/v1/claims/{id}/second-reading", tag = "desk", operation_id = "read_claim_again",
     params(
-        ("id" = uuid::Uuid, Path, description = "The claim's id"), 
+        ("id" = uuid::Uuid, Path, description = "The claim's id"),
         ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$")),
     request_body(content = SecondWord, content_type = "application/json"),
     responses((status = 200, description = "The claim", body = ClaimAnswer), Refused),
