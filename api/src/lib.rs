@@ -31,6 +31,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// The batch job and the server allocate small things by the million; this allocator takes a third of the time for them, and
+/// gives whole pages back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How the panic of `println!` begins when nobody reads stdout any more, as behind `head`.
 const NOBODY_READS: &str = "failed printing to stdout: Broken pipe";
 

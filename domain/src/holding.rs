@@ -48,27 +48,32 @@ pub enum AttributesError {
 impl Attributes {
     /// Attributes from names and values in any order.
     pub fn new(values: impl IntoIterator<Item = (String, Attribute)>) -> Result<Self, AttributesError> {
-        let mut sorted: Vec<(Box<str>, Attribute)> = Vec::new();
+        let mut attributes = Self::default();
         for (name, value) in values {
-            let shown = || name.chars().take(40).collect::<String>();
-            let well_formed = name.len() <= MAX_ATTRIBUTE_LENGTH
-                && name.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
-                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-            if !well_formed {
-                return Err(AttributesError::Name(shown()));
-            }
-            if matches!(&value, Attribute::Text(text) if text.chars().count() > MAX_ATTRIBUTE_LENGTH) {
-                return Err(AttributesError::TooLong(shown()));
-            }
-            match sorted.binary_search_by(|(known, _)| (**known).cmp(&name)) {
-                Ok(_) => return Err(AttributesError::Twice(shown())),
-                Err(place) => sorted.insert(place, (name.into(), value)),
-            }
-            if sorted.len() > MAX_ATTRIBUTES {
-                return Err(AttributesError::TooMany);
-            }
+            attributes.insert(name, value)?;
         }
-        Ok(Self(sorted))
+        Ok(attributes)
+    }
+
+    fn insert(&mut self, name: String, value: Attribute) -> Result<(), AttributesError> {
+        let shown = || name.chars().take(40).collect::<String>();
+        let well_formed = name.len() <= MAX_ATTRIBUTE_LENGTH
+            && name.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
+            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        if !well_formed {
+            return Err(AttributesError::Name(shown()));
+        }
+        let is_too_long =
+            |text: &str| text.len() > MAX_ATTRIBUTE_LENGTH && text.chars().count() > MAX_ATTRIBUTE_LENGTH;
+        if matches!(&value, Attribute::Text(text) if is_too_long(text)) {
+            return Err(AttributesError::TooLong(shown()));
+        }
+        match self.0.binary_search_by(|(known, _)| (**known).cmp(&name)) {
+            Ok(_) => return Err(AttributesError::Twice(shown())),
+            Err(_) if self.0.len() == MAX_ATTRIBUTES => return Err(AttributesError::TooMany),
+            Err(place) => self.0.insert(place, (name.into_boxed_str(), value)),
+        }
+        Ok(())
     }
 
     /// The value of a name.
@@ -113,14 +118,11 @@ impl<'de> Deserialize<'de> for Attributes {
                 f.write_str("an object of texts, whole numbers and booleans")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Attributes, A::Error> {
-                let mut values = Vec::new();
+                let mut attributes = Attributes::default();
                 while let Some((name, value)) = map.next_entry::<String, Attribute>()? {
-                    values.push((name, value));
-                    if values.len() > MAX_ATTRIBUTES {
-                        return Err(de::Error::custom(AttributesError::TooMany));
-                    }
+                    attributes.insert(name, value).map_err(de::Error::custom)?;
                 }
-                Attributes::new(values).map_err(de::Error::custom)
+                Ok(attributes)
             }
         }
         deserializer.deserialize_map(AttributesVisitor)

@@ -44,6 +44,10 @@ fn check_opaque(kind: &'static str, text: &str) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::new(kind, text, "is empty"));
     }
+    // What nearly every id is, by the million: short, and of visible ASCII alone.
+    if text.len() <= MAX_NAME_LENGTH && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
     if text.chars().count() > MAX_NAME_LENGTH {
         return Err(IdError::new(kind, text, format!("is longer than {MAX_NAME_LENGTH} characters")));
     }
@@ -90,7 +94,8 @@ macro_rules! text_id {
         impl TryFrom<String> for $name {
             type Error = IdError;
             fn try_from(text: String) -> Result<Self, IdError> {
-                Self::parse(&text)
+                $check($kind, &text)?;
+                Ok(Self(text.into_boxed_str()))
             }
         }
 

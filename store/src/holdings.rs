@@ -1,42 +1,79 @@
 //! Rosters and the holdings they bring.
 
-use std::io::Write;
-
 use chrono::{DateTime, Utc};
 use diesel::deserialize::{FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
 use diesel::serialize::{IsNull, Output, ToSql};
-use diesel::sql_types::Jsonb;
-use redress_domain::Attributes;
+use diesel::sql_types::Json;
+use redress_domain::id::{CustomerId, HoldingRef, ServiceId};
+use redress_domain::{Attributes, Holding};
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
 use crate::schema::{holding, holding_incoming};
 
-/// Attributes as a `jsonb` column, read and written without a detour through a JSON tree.
+/// Attributes as a `json` column, read and written without a detour through a JSON tree.
 #[derive(Debug, Clone, PartialEq, Eq, AsExpression, FromSqlRow)]
-#[diesel(sql_type = Jsonb)]
+#[diesel(sql_type = Json)]
 pub struct AttributesColumn(pub Attributes);
 
-/// The byte that precedes the text of a `jsonb` value on the wire.
-const JSONB_VERSION: u8 = 1;
-
-impl FromSql<Jsonb, Pg> for AttributesColumn {
+impl FromSql<Json, Pg> for AttributesColumn {
     fn from_sql(value: PgValue<'_>) -> diesel::deserialize::Result<Self> {
-        match value.as_bytes().split_first() {
-            Some((&JSONB_VERSION, text)) => Ok(Self(serde_json::from_slice(text)?)),
-            _ => Err("an unknown version of jsonb".into()),
-        }
+        Ok(Self(serde_json::from_slice(value.as_bytes())?))
     }
 }
 
-impl ToSql<Jsonb, Pg> for AttributesColumn {
+impl ToSql<Json, Pg> for AttributesColumn {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> diesel::serialize::Result {
-        out.write_all(&[JSONB_VERSION])?;
         serde_json::to_writer(out, &self.0)?;
         Ok(IsNull::No)
+    }
+}
+
+/// The text of a `json` column, not looked into yet.
+#[derive(Debug, Clone, FromSqlRow)]
+pub struct JsonText(Box<[u8]>);
+
+impl FromSql<Json, Pg> for JsonText {
+    fn from_sql(value: PgValue<'_>) -> diesel::deserialize::Result<Self> {
+        Ok(Self(value.as_bytes().into()))
+    }
+}
+
+/// A holding as the batch reads it: nothing of it is looked into before [`HeldRow::into_holding`], so that one corrupt row
+/// is set aside and does not end the run.
+#[derive(Debug, Clone, Queryable, Selectable)]
+#[diesel(table_name = holding, check_for_backend(Pg))]
+pub struct HeldRow {
+    /// Who held it.
+    pub customer_id: String,
+    /// The service's key.
+    pub service_id: i32,
+    /// The operator's id of it.
+    pub reference: String,
+    kind: String,
+    product: String,
+    valid_from: Option<DateTime<Utc>>,
+    valid_until: Option<DateTime<Utc>>,
+    #[diesel(deserialize_as = JsonText)]
+    attributes: JsonText,
+}
+
+impl HeldRow {
+    /// The row as the domain has it, checked again; what was read moves over as it is.
+    pub fn into_holding(self, customer: &CustomerId, service: &ServiceId) -> StoreResult<Holding> {
+        Ok(Holding {
+            customer: customer.clone(),
+            service: service.clone(),
+            reference: HoldingRef::try_from(self.reference).map_err(StoreError::corrupt)?,
+            kind: self.kind.into_boxed_str(),
+            product: self.product.into_boxed_str(),
+            valid_from: self.valid_from,
+            valid_until: self.valid_until,
+            attributes: serde_json::from_slice(&self.attributes.0).map_err(StoreError::corrupt)?,
+        })
     }
 }
 
@@ -112,7 +149,7 @@ pub fn begin_import(connection: &mut Connection) -> StoreResult<()> {
         "CREATE TEMPORARY TABLE holding_incoming (
              line bigint NOT NULL, incident_id integer NOT NULL, customer_id text COLLATE \"C\" NOT NULL,
              service_id integer NOT NULL, reference text COLLATE \"C\" NOT NULL, kind text NOT NULL,
-             product text NOT NULL, valid_from timestamptz, valid_until timestamptz, attributes jsonb NOT NULL
+             product text NOT NULL, valid_from timestamptz, valid_until timestamptz, attributes json NOT NULL
          ) ON COMMIT DROP",
     )?;
     Ok(())
@@ -191,10 +228,11 @@ pub fn finish_import(
     Ok((taken, repeated))
 }
 
-/// Brings the planner's statistics up to date after a large import, so that the batch job reads by the index.
-pub fn analyze(connection: &mut Connection) -> StoreResult<()> {
+/// Brings statistics and visibility up to date after a large import, so that the batch job reads by the index, and cuts
+/// its chunks from the index alone. Takes the owner's connection, outside of a transaction.
+pub fn tidy(connection: &mut Connection) -> StoreResult<()> {
     use diesel::connection::SimpleConnection;
-    Ok(connection.batch_execute("ANALYZE holding")?)
+    Ok(connection.batch_execute("VACUUM (ANALYZE) holding")?)
 }
 
 /// What one customer held at one service.
@@ -217,7 +255,7 @@ pub fn of_range(
     incident_key: i32,
     from: Option<&str>,
     till: Option<&str>,
-) -> StoreResult<Vec<HoldingRow>> {
+) -> StoreResult<Vec<HeldRow>> {
     let mut query = holding::table.filter(holding::incident_id.eq(incident_key)).into_boxed();
     if let Some(from) = from {
         query = query.filter(holding::customer_id.ge(from));
@@ -225,7 +263,10 @@ pub fn of_range(
     if let Some(till) = till {
         query = query.filter(holding::customer_id.lt(till));
     }
-    Ok(query.order((holding::customer_id, holding::service_id, holding::reference)).load(connection)?)
+    Ok(query
+        .order((holding::customer_id, holding::service_id, holding::reference))
+        .select(HeldRow::as_select())
+        .load(connection)?)
 }
 
 /// The number of customers and holdings of an incident.

@@ -1,8 +1,11 @@
 //! The ledger: accounts, budgets, postings and transfers. Rows are only ever added.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use chrono::{DateTime, Utc};
+use diesel::pg::CopyFormat;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Bool, Integer, Text, Timestamptz};
 use redress_domain::AssetCode;
@@ -11,8 +14,10 @@ use redress_domain::ledger::{TransferCode, expense_account, owed_account, provis
 use uuid::Uuid;
 
 use crate::connection::Connection;
+use crate::copy::BinaryRows;
 use crate::error::{StoreError, StoreResult};
 use crate::failpoint::{Guard, Point, is_without, reach};
+use crate::log::Seal;
 use crate::schema::{
     account, asset, budget, budget_request, incident, posting, posting_total, programme_use, service, transfer,
 };
@@ -332,29 +337,30 @@ pub fn settle(connection: &mut Connection) -> StoreResult<DateTime<Utc>> {
     })
 }
 
-/// Posting, debit, credit, code, policy version.
-type TotalKey = (i64, i32, i32, i16, i32);
+/// Debit, credit, code, policy version.
+type TotalKey = (i32, i32, i16, i32);
 
-/// Records the transfers of one posting, all at once, with their totals and their seal: by COPY, since a credit is a row and there are millions.
+/// How many transfers are written before those are sealed: the server takes them in meanwhile.
+const WRITTEN_AT_ONCE: usize = 1_000;
+
+/// Records the transfers of one posting, all at once, with their totals and their seal: by COPY, since a credit is a row and
+/// there are millions.
 pub fn record(connection: &mut Connection, transfers: &[TransferRow]) -> StoreResult<()> {
-    let mut totals: BTreeMap<TotalKey, (i64, i64)> = BTreeMap::new();
-    for row in transfers {
-        let key = (row.posting_id, row.debit_account, row.credit_account, row.code, row.policy_version_id);
-        let (count, amount) = totals.entry(key).or_default();
-        *count += 1;
-        *amount = amount
-            .checked_add(row.amount)
-            .ok_or_else(|| StoreError::corrupt("the total of a posting is beyond what can be stored"))?;
-    }
-    let taken = diesel::copy_from(transfer::table).from_insertable(transfers).execute(connection)?;
+    let Some(first) = transfers.first() else { return Ok(()) };
+    let totals = totals(transfers)?;
+    let seal = RefCell::new(Seal::of(first, transfers.len()));
+    let taken = diesel::copy_from(transfer::table)
+        .from_raw_data(transfer::table, |out| write_transfers(out, transfers, &mut seal.borrow_mut()))
+        .with_format(CopyFormat::Binary)
+        .execute(connection)?;
     if taken != transfers.len() {
         return Err(StoreError::corrupt(format!("COPY took {taken} of {} transfers", transfers.len())));
     }
     let rows: Vec<_> = totals
         .into_iter()
-        .map(|((posting_id, debit, credit, code, version), (count, amount))| {
+        .map(|((debit, credit, code, version), (count, amount))| {
             (
-                posting_total::posting_id.eq(posting_id),
+                posting_total::posting_id.eq(first.posting_id),
                 posting_total::debit_account.eq(debit),
                 posting_total::credit_account.eq(credit),
                 posting_total::code.eq(code),
@@ -365,9 +371,54 @@ pub fn record(connection: &mut Connection, transfers: &[TransferRow]) -> StoreRe
         })
         .collect();
     diesel::insert_into(posting_total::table).values(rows).execute(connection)?;
-    crate::log::seal_transfers(connection, transfers)?;
+    seal.into_inner().write(connection)?;
     reach(Point::Copied);
     Ok(())
+}
+
+/// The number and sum of transfers that move the same way.
+fn totals(transfers: &[TransferRow]) -> StoreResult<BTreeMap<TotalKey, (i64, i64)>> {
+    let mut totals: BTreeMap<TotalKey, (i64, i64)> = BTreeMap::new();
+    for row in transfers {
+        let key = (row.debit_account, row.credit_account, row.code, row.policy_version_id);
+        let (count, amount) = totals.entry(key).or_default();
+        *count += 1;
+        *amount = amount
+            .checked_add(row.amount)
+            .ok_or_else(|| StoreError::corrupt("the total of a posting is beyond what can be stored"))?;
+    }
+    Ok(totals)
+}
+
+/// Writes transfers column by column, in the order of the table, and seals them on the way.
+fn write_transfers<'r>(
+    out: &mut dyn Write,
+    transfers: &'r [TransferRow],
+    seal: &mut Seal<'r>,
+) -> Result<(), diesel::result::Error> {
+    fn write(rows: &mut BinaryRows<'_>, transfers: &[TransferRow]) -> std::io::Result<()> {
+        for row in transfers {
+            rows.row(10)?;
+            rows.text(&row.customer_id)?;
+            rows.uuid(row.id)?;
+            rows.int8(row.posting_id)?;
+            rows.int8(row.amount)?;
+            rows.int4(row.debit_account)?;
+            rows.int4(row.credit_account)?;
+            rows.int4(row.asset_id)?;
+            rows.int4(row.policy_version_id)?;
+            rows.int2(row.code)?;
+            rows.text(&row.subject)?;
+        }
+        Ok(())
+    }
+    let failed = |error: Box<dyn std::error::Error + Send + Sync>| diesel::result::Error::SerializationError(error);
+    let mut rows = BinaryRows::new(out);
+    for part in transfers.chunks(WRITTEN_AT_ONCE) {
+        write(&mut rows, part).map_err(|error| failed(error.into()))?;
+        seal.take(part).map_err(|error| failed(error.into()))?;
+    }
+    rows.finish().map_err(|error| failed(error.into()))
 }
 
 /// Takes an amount from a budget, last thing before a commit so that the row is held for an instant only. The

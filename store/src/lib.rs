@@ -8,6 +8,7 @@ pub mod balances;
 pub mod budgets;
 pub mod claims;
 pub mod connection;
+mod copy;
 pub mod credentials;
 pub mod credits;
 pub mod decisions;

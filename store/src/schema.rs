@@ -198,7 +198,7 @@ diesel::table! {
         product -> Text,
         valid_from -> Nullable<Timestamptz>,
         valid_until -> Nullable<Timestamptz>,
-        attributes -> Jsonb,
+        attributes -> Json,
         roster_id -> Int8,
     }
 }
@@ -488,7 +488,7 @@ diesel::table! {
         product -> Text,
         valid_from -> Nullable<Timestamptz>,
         valid_until -> Nullable<Timestamptz>,
-        attributes -> Jsonb,
+        attributes -> Json,
     }
 }
 

@@ -7,39 +7,43 @@
 
 mod begin;
 mod chunk;
+mod commit;
+mod context;
 mod plan;
+mod tally;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::Utc;
-use redress_domain::id::{IncidentId, PolicyId, ServiceId};
-use redress_domain::policy::IncidentView;
+use redress_domain::id::{IncidentId, PolicyId};
 use redress_domain::run::{RunMove, RunState};
-use redress_domain::{Amount, AssetCode};
 use redress_store::failpoint::{Point, reach};
-use redress_store::incidents::{self, StoredIncident};
-use redress_store::ledger::{self, BudgetRow};
 use redress_store::runs::{self, RunRow};
-use redress_store::{Connection, StoreError, audit, policies, run_lifecycle};
+use redress_store::{StoreError, audit, run_lifecycle};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use self::begin::Begun;
 pub(super) use self::begin::{plan_of, void_reason};
+use self::context::Context;
 pub use self::plan::{Basis, Plan, plan};
+pub use self::tally::{CreditTally, PolicyTally, Tally};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
-use crate::policy_cache::ActivePolicy;
 use crate::rights::Right;
 
-/// How many holdings and claims a chunk has, about: small enough to be lost without regret, large enough for COPY.
-const CHUNK_SIZE: i64 = 5_000;
+/// The most holdings and claims a chunk has, about: a tenth of a second's work, small enough to be lost without regret, and large
+/// enough that its commit and its single statements cost little beside its rows.
+const CHUNK_SIZE: i64 = 20_000;
 /// How long to wait for chunks that other workers hold before looking again.
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
+
+/// How much memory a worker frees and needs again with every chunk, at the most.
+const FREED_A_CHUNK: usize = 31 << 20;
 
 /// How often a chunk that met another transaction is tried again.
 const MAX_TRIES: u32 = 50;
@@ -89,94 +93,6 @@ impl Watcher for Nobody {
     fn advance(&self, _credits: u64) {}
 }
 
-/// What one policy came to.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PolicyTally {
-    /// Subjects that are granted something.
-    pub granted: u64,
-    /// Subjects that get nothing, by the rule that says so.
-    pub declined: BTreeMap<String, u64>,
-    /// Subjects that a person has to look at.
-    pub review: u64,
-    /// Subjects that could not be assessed.
-    pub failed: u64,
-    /// Customers who are granted something.
-    pub customers: u64,
-}
-
-/// What was or would be credited of an asset at a service under a policy.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct CreditTally {
-    /// How many credits.
-    pub credits: u64,
-    /// Minor units.
-    pub minor: i64,
-}
-
-impl CreditTally {
-    fn add(&mut self, asset: &str, other: &Self) -> AppResult<()> {
-        self.credits += other.credits;
-        self.minor = self
-            .minor
-            .checked_add(other.minor)
-            .ok_or_else(|| StoreError::corrupt(format!("the total of {asset} is beyond what can be stored")))?;
-        Ok(())
-    }
-}
-
-/// The figures of a chunk, a run or a plan.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Tally {
-    /// How many credits.
-    pub credits: u64,
-    /// Subjects set aside, each with its reason.
-    pub exceptions: u64,
-    /// By policy.
-    pub policies: BTreeMap<String, PolicyTally>,
-    /// By policy and asset.
-    pub assets: BTreeMap<String, BTreeMap<String, CreditTally>>,
-}
-
-impl Tally {
-    /// The figures of a policy.
-    fn of(&mut self, active: &ActivePolicy) -> &mut PolicyTally {
-        self.policies.entry(active.policy.id().to_string()).or_default()
-    }
-
-    /// Counts a credit.
-    fn credit(&mut self, policy: &PolicyId, asset: &AssetCode, amount: Amount) -> AppResult<()> {
-        self.credits += 1;
-        let part = CreditTally { credits: 1, minor: amount.minor() };
-        self.assets
-            .entry(policy.to_string())
-            .or_default()
-            .entry(asset.to_string())
-            .or_default()
-            .add(asset.as_str(), &part)
-    }
-
-    fn add(&mut self, other: &Self) -> AppResult<()> {
-        self.credits += other.credits;
-        self.exceptions += other.exceptions;
-        for (policy, theirs) in &other.policies {
-            let ours = self.policies.entry(policy.clone()).or_default();
-            ours.granted += theirs.granted;
-            ours.review += theirs.review;
-            ours.failed += theirs.failed;
-            ours.customers += theirs.customers;
-            for (rule, count) in &theirs.declined {
-                *ours.declined.entry(rule.clone()).or_default() += count;
-            }
-        }
-        for (policy, assets) in &other.assets {
-            for (asset, theirs) in assets {
-                self.assets.entry(policy.clone()).or_default().entry(asset.clone()).or_default().add(asset, theirs)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 /// What an execution did, or would do.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Report {
@@ -215,130 +131,6 @@ pub struct BudgetState {
     pub left: i64,
 }
 
-/// What is the same for all chunks of an execution.
-struct Context<'a> {
-    app: &'a App,
-    incident: StoredIncident,
-    /// Only these policies are issued; all when empty. The others still count where they pay the same loss.
-    scope: &'a BTreeSet<PolicyId>,
-    /// The policies in force, by the service's key.
-    policies: HashMap<i32, Vec<ActivePolicy>>,
-    /// The policy's name of every version ever published: what earlier versions credited counts.
-    names: HashMap<i32, PolicyId>,
-    /// The incident as the policies of each service see it, by the service's key.
-    views: HashMap<i32, (ServiceId, IncidentView)>,
-    accounts: Accounts,
-    actor: Actor,
-}
-
-/// The keys that a credit's row is made of.
-#[derive(Default)]
-struct Accounts {
-    budgets: HashMap<(i32, AssetCode), BudgetRow>,
-    owed: HashMap<AssetCode, i32>,
-    assets: HashMap<i32, (AssetCode, i16)>,
-}
-
-impl Accounts {
-    fn load(connection: &mut Connection, incident_key: i32) -> AppResult<Self> {
-        let mut accounts = Self::default();
-        for asset in ledger::assets(connection)? {
-            let code = AssetCode::parse(&asset.code).map_err(StoreError::corrupt)?;
-            accounts.assets.insert(asset.key, (code, asset.scale));
-        }
-        for budget in ledger::budgets(connection, incident_key)? {
-            let Some((code, _)) = accounts.assets.get(&budget.asset_key) else {
-                return Err(StoreError::corrupt(format!("budget {} has no asset", budget.key)).into());
-            };
-            if !accounts.owed.contains_key(code) {
-                accounts.owed.insert(code.clone(), ledger::owed_account_key(connection, code)?);
-            }
-            accounts.budgets.insert((budget.service_key, code.clone()), budget);
-        }
-        Ok(accounts)
-    }
-}
-
-impl<'a> Context<'a> {
-    fn load(app: &'a App, order: &'a Order, actor: &Actor) -> AppResult<Self> {
-        let mut connection = app.store.connection()?;
-        let incident = incidents::find(&mut connection, &order.incident)?;
-        let mut active: HashMap<i32, Vec<ActivePolicy>> = HashMap::new();
-        let mut found = BTreeSet::new();
-        for version in policies::in_force(&mut connection, incident.key)? {
-            let compiled = app.policies.compile(&version)?;
-            let name = compiled.policy.id().clone();
-            active.entry(version.service_key).or_default().push(compiled);
-            found.insert(name);
-        }
-        if let Some(missing) = order.policies.iter().find(|name| !found.contains(*name)) {
-            return Err(AppError::Refused(format!(
-                "no version of policy {missing} is in force for incident {}: redress policy publish, then approve",
-                order.incident
-            )));
-        }
-        let names = policies::version_names(&mut connection)?
-            .into_iter()
-            .map(|version| Ok((version.key, PolicyId::parse(&version.policy).map_err(StoreError::corrupt)?)))
-            .collect::<AppResult<_>>()?;
-        let accounts = Accounts::load(&mut connection, incident.key)?;
-        let views = incident
-            .service_keys
-            .iter()
-            .map(|(id, key)| (*key, (id.clone(), IncidentView::new(&incident.incident, id))))
-            .collect();
-        Ok(Self {
-            app,
-            incident,
-            scope: &order.policies,
-            policies: active,
-            names,
-            views,
-            accounts,
-            actor: actor.clone(),
-        })
-    }
-
-    fn is_in_scope(&self, policy: &PolicyId) -> bool {
-        self.scope.is_empty() || self.scope.contains(policy)
-    }
-
-    /// The budgets that a tally draws on.
-    fn budget_states(&self, connection: &mut Connection, tally: &Tally) -> AppResult<Vec<BudgetState>> {
-        let mut needed: BTreeMap<(i32, AssetCode), i64> = BTreeMap::new();
-        for active in self.policies.values().flatten() {
-            for (asset, sum) in tally.assets.get(active.policy.id().as_str()).into_iter().flatten() {
-                let code = AssetCode::parse(asset).map_err(StoreError::corrupt)?;
-                *needed.entry((active.service_key, code)).or_default() += sum.minor;
-            }
-        }
-        let budgets = Accounts::load(connection, self.incident.key)?.budgets;
-        let mut states = Vec::with_capacity(needed.len());
-        for ((service_key, code), needed) in needed {
-            let left = budgets.get(&(service_key, code.clone())).map_or(0, |row| row.approved - row.spent);
-            states.push(BudgetState {
-                service: self.incident.service_name(service_key),
-                scale: self.scale_of(&code),
-                asset: code.to_string(),
-                needed,
-                left,
-            });
-        }
-        states.sort_by(|a, b| (&a.service, &a.asset).cmp(&(&b.service, &b.asset)));
-        Ok(states)
-    }
-
-    /// The scale of an asset: the stored one, else what the policies say.
-    fn scale_of(&self, code: &AssetCode) -> i16 {
-        let stored = self.accounts.assets.values().find(|(known, _)| known == code).map(|(_, scale)| *scale);
-        stored.unwrap_or_else(|| {
-            let assets = || self.policies.values().flatten().flat_map(|active| active.policy.assets());
-            let declared = assets().find(|asset| asset.code() == code);
-            i16::from(declared.map_or(code.default_scale(), redress_domain::Asset::scale))
-        })
-    }
-}
-
 /// Issues what is owed. An open run of the same scope is gone on with; when nothing is owed, 0 are issued. A run above a
 /// limit is only opened, and waits for a second person.
 pub fn run(app: &App, order: &Order, actor: &Actor, watcher: &dyn Watcher) -> AppResult<Report> {
@@ -374,6 +166,13 @@ fn may_issue(app: &App, actor: &Actor) -> AppResult<()> {
     app.store.with(|connection| super::staff::require(connection, &actor.name, Right::RunIssue, None)).map(drop)
 }
 
+/// Lets the allocator keep what one chunk frees for the next. The GNU C library gives the end of its heap back to the system
+/// whenever more of it is free than twice the largest mapped block that was ever freed (mallopt(3), `M_MMAP_THRESHOLD`): so
+/// it is shown a block of that size, which nobody touches. Elsewhere this is nothing.
+fn keep_freed_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(FREED_A_CHUNK)));
+}
+
 /// Works on a run until no chunk is left or somebody has to stop.
 fn execute(
     context: &Context<'_>,
@@ -394,6 +193,7 @@ fn execute(
         tally: Mutex::default(),
     };
     reach(Point::Opened);
+    keep_freed_memory();
     let outcomes: Vec<AppResult<()>> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..order.workers.max(1)).map(|_| scope.spawn(|| work.until_done())).collect();
         threads
@@ -492,8 +292,7 @@ impl Work<'_> {
             let Some(chunk) = runs::take_chunk(connection, self.run)? else { return Ok(None) };
             let planned = chunk::plan(self.context, connection, &chunk)?;
             reach(Point::Planned);
-            chunk::commit(self.context, connection, self.run, chunk.seq, &planned)?;
-            Ok(Some(planned.tally))
+            commit::commit(self.context, connection, self.run, chunk.seq, planned).map(Some)
         })
     }
 

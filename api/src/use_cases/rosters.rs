@@ -73,7 +73,7 @@ pub fn import(
         audit::append(connection, &[entry.after(&hash)])?;
         import.refusals.finish(accepted, repeated)
     })?;
-    holdings::analyze(&mut app.database().owner()?)?;
+    holdings::tidy(&mut app.database().owner()?)?;
     Ok(imported)
 }
 

@@ -3,12 +3,11 @@
 
 use std::path::Path;
 
-use redress_domain::id::{CustomerId, HoldingRef, ServiceId};
+use redress_domain::id::{CustomerId, ServiceId};
 use redress_domain::policy::{
     Basis, ClaimView, Comparison, ComparisonReport, IncidentView, Policy, Simulation, SimulationReport, Subject,
 };
 use redress_domain::{Attributes, Holding, Incident, incident_file};
-use redress_store::holdings::HoldingRow;
 use redress_store::{StoreError, claims, holdings, incidents, policies, runs};
 use serde::Serialize;
 
@@ -155,7 +154,8 @@ impl Run {
             let (from, till) = (range.from.as_deref(), range.till.as_deref());
             let rows = app.store.with(|connection| holdings::of_range(connection, found.key, from, till))?;
             for row in rows.into_iter().filter(|row| row.service_id == service_key) {
-                self.take(holding_of(row, service)?);
+                let customer = CustomerId::parse(&row.customer_id).map_err(StoreError::corrupt)?;
+                self.take(row.into_holding(&customer, service)?);
             }
         }
         self.customer_ends();
@@ -250,19 +250,6 @@ impl Run {
             notes: self.notes,
         }
     }
-}
-
-fn holding_of(row: HoldingRow, service: &ServiceId) -> AppResult<Holding> {
-    Ok(Holding {
-        customer: CustomerId::parse(&row.customer_id).map_err(StoreError::corrupt)?,
-        service: service.clone(),
-        reference: HoldingRef::parse(&row.reference).map_err(StoreError::corrupt)?,
-        kind: row.kind.into(),
-        product: row.product.into(),
-        valid_from: row.valid_from,
-        valid_until: row.valid_until,
-        attributes: row.attributes.0,
-    })
 }
 
 fn account_of(held: &[Holding]) -> Option<&Attributes> {

@@ -13,4 +13,4 @@ pub mod transfers;
 pub use documents::{AssetName, EntryDocument, PolicyName, PostingDocument};
 pub use head::{PublicKey, SignedHead, Signer};
 pub use proof::{CreditProof, EntryProof, Proof};
-pub use transfers::{Fault, PostingReader, Salt, SealedTransfers, TransferDocument, TransferFacts};
+pub use transfers::{Fault, PostingReader, Salt, SealedTransfers, TransferDocument, TransferFacts, TransferSealer};

@@ -153,19 +153,46 @@ impl SealedTransfers {
     /// Seals the transfers of a posting, given in any order.
     #[must_use]
     pub fn new<'a>(salt: &Salt, transfers: impl Iterator<Item = TransferFacts<'a>>) -> Self {
-        let mut buffer = Vec::with_capacity(256);
-        let mut leaves: Vec<(Uuid, Hash)> =
-            transfers.map(|facts| (facts.id, facts.leaf(&facts.blind(salt), &mut buffer))).collect();
-        leaves.sort_unstable();
-        let mut frontier = Frontier::default();
-        frontier.extend(leaves.iter().map(|(_, leaf)| *leaf));
-        Self { root: frontier.root(), leaves }
+        let mut sealer = TransferSealer::new(*salt, transfers.size_hint().0);
+        transfers.for_each(|facts| sealer.take(&facts));
+        sealer.finish()
     }
 
     /// A mark for each transfer, in their order: enough to say which one is not what it was.
     #[must_use]
     pub fn marks(&self) -> Vec<u8> {
         self.leaves.iter().flat_map(|(id, leaf)| mark(id, leaf)).collect()
+    }
+}
+
+/// Seals the transfers of a posting one after the other, while they are written.
+#[derive(Debug)]
+pub struct TransferSealer {
+    salt: Salt,
+    leaves: Vec<(Uuid, Hash)>,
+    buffer: Vec<u8>,
+}
+
+impl TransferSealer {
+    /// A posting of so many transfers, about.
+    #[must_use]
+    pub fn new(salt: Salt, transfers: usize) -> Self {
+        Self { salt, leaves: Vec::with_capacity(transfers), buffer: Vec::with_capacity(256) }
+    }
+
+    /// Takes the next transfer; their order makes no difference.
+    pub fn take(&mut self, facts: &TransferFacts<'_>) {
+        let leaf = facts.leaf(&facts.blind(&self.salt), &mut self.buffer);
+        self.leaves.push((facts.id, leaf));
+    }
+
+    /// All transfers are taken.
+    #[must_use]
+    pub fn finish(mut self) -> SealedTransfers {
+        self.leaves.sort_unstable();
+        let mut frontier = Frontier::default();
+        frontier.extend(self.leaves.iter().map(|(_, leaf)| *leaf));
+        SealedTransfers { root: frontier.root(), leaves: self.leaves }
     }
 }
 

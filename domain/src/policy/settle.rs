@@ -136,11 +136,12 @@ struct Work<'a> {
 
 /// Settles the subjects of **one** customer; the order of the entries makes no difference to any amount.
 ///
-/// `programme` is what everybody before has had; what this customer is to be credited is added to it.
+/// `programme` is what everybody before has had under policies that cap it; what this customer is to be credited is added to
+/// it.
 pub fn settle<'a>(entries: &[Entry<'a>], programme: &mut Programme) -> Vec<Settled<'a>> {
     let mut work: Vec<Work<'a>> = entries.iter().map(assess).collect();
     let mut order: Vec<usize> = (0..work.len()).collect();
-    order.sort_by(|a, b| identity(&work[*a]).cmp(&identity(&work[*b])));
+    order.sort_unstable_by(|a, b| identity(&work[*a]).cmp(&identity(&work[*b])));
     if work.iter().any(|work| work.entry.policy.stacking().is_some()) {
         stack(&mut work, &order);
     }
@@ -152,7 +153,9 @@ pub fn settle<'a>(entries: &[Entry<'a>], programme: &mut Programme) -> Vec<Settl
             difference(due);
         }
     }
-    cap_programme(&mut work, &order, programme);
+    if work.iter().any(|work| has_programme_cap(work.entry.policy)) {
+        cap_programme(&mut work, &order, programme);
+    }
     work.into_iter().map(|work| Settled { outcome: work.outcome, due: work.due }).collect()
 }
 
@@ -408,17 +411,23 @@ fn cap_group<'a>(work: &mut [Work<'a>], group: &[usize], policy: &'a Policy, cap
     }
 }
 
+fn has_programme_cap(policy: &Policy) -> bool {
+    policy.caps().iter().any(|cap| cap.scope == CapScope::Programme)
+}
+
+/// Counts what is credited under policies with a cap over everybody, and cuts what is beyond it.
 fn cap_programme(work: &mut [Work<'_>], order: &[usize], programme: &mut Programme) {
     // Whether the customer is counted already, by policy and asset, before this settlement counts anything.
     let mut counted: BTreeMap<(Box<str>, Box<str>), bool> = BTreeMap::new();
-    for at in order {
+    let capped: Vec<usize> = order.iter().copied().filter(|at| has_programme_cap(work[*at].entry.policy)).collect();
+    for at in &capped {
         let one = &work[*at];
         for due in &one.due {
             let key = (one.entry.policy.id().as_str().into(), due.asset.code().as_str().into());
             *counted.entry(key).or_insert(false) |= due.given > Amount::ZERO;
         }
     }
-    for at in order {
+    for at in &capped {
         let policy = work[*at].entry.policy;
         for due in &mut work[*at].due {
             let key: (Box<str>, Box<str>) = (policy.id().as_str().into(), due.asset.code().as_str().into());

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use redress_domain::hex_bytes::HexBytes;
 use redress_domain::log::documents::spell;
-use redress_domain::log::{AssetName, PolicyName, PostingDocument, Salt, SealedTransfers, TransferFacts};
+use redress_domain::log::{AssetName, PolicyName, PostingDocument, Salt, TransferFacts, TransferSealer};
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
@@ -29,27 +29,56 @@ impl<'a> From<&'a TransferRow> for TransferFacts<'a> {
     }
 }
 
-/// Seals the transfers of one posting, all at once, in the transaction that records them.
-pub fn seal_transfers(connection: &mut Connection, transfers: &[TransferRow]) -> StoreResult<()> {
-    let Some(first) = transfers.first() else { return Ok(()) };
-    if transfers.iter().any(|row| row.posting_id != first.posting_id) {
-        return Err(StoreError::corrupt("transfers of several postings cannot be sealed as one"));
+/// The seal of one posting in the making: it takes the transfers while they are written, and is written after them in the same
+/// transaction.
+pub(crate) struct Seal<'r> {
+    posting_id: i64,
+    salt: Salt,
+    sealer: TransferSealer,
+    count: i64,
+    first_customer: &'r str,
+    last_customer: &'r str,
+}
+
+impl<'r> Seal<'r> {
+    /// The seal of the posting of this transfer, which has so many.
+    pub(crate) fn of(first: &'r TransferRow, transfers: usize) -> Self {
+        let salt: Salt = HexBytes(rand::random());
+        let (first_customer, last_customer) = (first.customer_id.as_str(), first.customer_id.as_str());
+        let sealer = TransferSealer::new(salt, transfers);
+        Self { posting_id: first.posting_id, salt, sealer, count: 0, first_customer, last_customer }
     }
-    let salt: Salt = HexBytes(rand::random());
-    let sealed = SealedTransfers::new(&salt, transfers.iter().map(TransferFacts::from));
-    let customers = || transfers.iter().map(|row| row.customer_id.as_str());
-    diesel::insert_into(posting_seal::table)
-        .values((
-            posting_seal::posting_id.eq(first.posting_id),
-            posting_seal::transfers.eq(i64::try_from(transfers.len()).map_err(StoreError::corrupt)?),
-            posting_seal::root.eq(sealed.root.as_bytes().as_slice()),
-            posting_seal::salt.eq(salt.as_bytes().as_slice()),
-            posting_seal::first_customer.eq(customers().min().unwrap_or_default()),
-            posting_seal::last_customer.eq(customers().max().unwrap_or_default()),
-            posting_seal::marks.eq(sealed.marks()),
-        ))
-        .execute(connection)?;
-    Ok(())
+
+    /// Takes transfers, each once; in any order.
+    pub(crate) fn take(&mut self, transfers: &'r [TransferRow]) -> StoreResult<()> {
+        for row in transfers {
+            if row.posting_id != self.posting_id {
+                return Err(StoreError::corrupt("transfers of several postings cannot be sealed as one"));
+            }
+            self.sealer.take(&TransferFacts::from(row));
+            self.count += 1;
+            self.first_customer = self.first_customer.min(&row.customer_id);
+            self.last_customer = self.last_customer.max(&row.customer_id);
+        }
+        Ok(())
+    }
+
+    /// Writes the seal.
+    pub(crate) fn write(self, connection: &mut Connection) -> StoreResult<()> {
+        let sealed = self.sealer.finish();
+        diesel::insert_into(posting_seal::table)
+            .values((
+                posting_seal::posting_id.eq(self.posting_id),
+                posting_seal::transfers.eq(self.count),
+                posting_seal::root.eq(sealed.root.as_bytes().as_slice()),
+                posting_seal::salt.eq(self.salt.as_bytes().as_slice()),
+                posting_seal::first_customer.eq(self.first_customer),
+                posting_seal::last_customer.eq(self.last_customer),
+                posting_seal::marks.eq(sealed.marks()),
+            ))
+            .execute(connection)?;
+        Ok(())
+    }
 }
 
 /// A posting and what of its seal the log needs.

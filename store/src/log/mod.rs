@@ -7,7 +7,7 @@ pub mod seal;
 mod tree;
 pub mod verify;
 
-pub use leaves::seal_transfers;
+pub(crate) use leaves::Seal;
 
 /// The kind of a leaf that is an audit entry.
 const ENTRY: i16 = 1;

@@ -7,7 +7,8 @@ use redress_store::runs::{self, NewRun, RunRow};
 use redress_store::{Connection, StoreError, audit};
 use rust_decimal::Decimal;
 
-use super::{Basis, CHUNK_SIZE, Context, Order, Plan, Report, Watcher};
+use super::context::Context;
+use super::{Basis, CHUNK_SIZE, Order, Plan, Report, Watcher};
 use crate::error::{AppError, AppResult};
 use crate::use_cases::reports::figure;
 use crate::use_cases::runs::HASH_SHOWN;

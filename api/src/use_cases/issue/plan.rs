@@ -8,7 +8,8 @@ use redress_store::{Connection, StoreError, ledger, run_lifecycle, runs};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Accounts, BudgetState, CHUNK_SIZE, Context, Order, Report, Tally, Watcher, chunk};
+use super::context::{Accounts, Context};
+use super::{BudgetState, CHUNK_SIZE, Order, Report, Tally, Watcher, chunk};
 use crate::app::{Actor, App};
 use crate::error::AppResult;
 
@@ -26,7 +27,7 @@ pub struct Basis {
 impl Basis {
     /// What a run would follow from that began now with these policies.
     pub(super) fn of(context: &Context<'_>, connection: &mut Connection) -> AppResult<Self> {
-        let versions = context.policies.values().flatten();
+        let versions = context.issuing.iter().map(|issuing| &issuing.active);
         let budgets = ledger::budget_views(connection, context.incident.key)?;
         Ok(Self {
             versions: versions

@@ -1,0 +1,172 @@
+//! What is the same for all chunks of an execution, looked up once.
+
+use std::collections::{BTreeMap, HashMap};
+
+use redress_domain::AssetCode;
+use redress_domain::id::{PolicyId, ServiceId};
+use redress_domain::policy::IncidentView;
+use redress_store::incidents::{self, StoredIncident};
+use redress_store::ledger::{self, BudgetRow};
+use redress_store::{Connection, StoreError, policies};
+
+use super::{BudgetState, Order, Tally};
+use crate::app::{Actor, App};
+use crate::error::{AppError, AppResult};
+use crate::policy_cache::ActivePolicy;
+
+/// What is the same for all chunks of an execution.
+pub(super) struct Context<'a> {
+    pub(super) app: &'a App,
+    pub(super) incident: StoredIncident,
+    /// The policies in force, each in its place.
+    pub(super) issuing: Vec<Issuing>,
+    /// Their places, by the service's key.
+    of_service: HashMap<i32, Vec<usize>>,
+    /// The policy's name of every version ever published: what earlier versions credited counts.
+    pub(super) names: HashMap<i32, PolicyId>,
+    /// The incident as the policies of each service see it, by the service's key.
+    pub(super) views: HashMap<i32, (ServiceId, IncidentView)>,
+    pub(super) accounts: Accounts,
+    pub(super) actor: Actor,
+}
+
+/// A policy in force, with what issuing under it needs at hand.
+pub(super) struct Issuing {
+    pub(super) active: ActivePolicy,
+    /// Its place in [`Context::issuing`].
+    pub(super) place: usize,
+    /// Whether it is issued; if not, it is there because it may pay the same loss as one that is.
+    pub(super) is_in_scope: bool,
+    /// Where credits of each of its assets are booked, in the order of its assets; none without a budget.
+    pub(super) routes: Vec<Option<Route>>,
+}
+
+/// Where credits of one asset are booked.
+pub(super) struct Route {
+    pub(super) budget: i32,
+    pub(super) provision: i32,
+    pub(super) owed: i32,
+    pub(super) asset: i32,
+}
+
+/// The keys that a credit's row is made of.
+#[derive(Default)]
+pub(super) struct Accounts {
+    pub(super) budgets: HashMap<(i32, AssetCode), BudgetRow>,
+    owed: HashMap<AssetCode, i32>,
+    pub(super) assets: HashMap<i32, (AssetCode, i16)>,
+}
+
+impl Accounts {
+    pub(super) fn load(connection: &mut Connection, incident_key: i32) -> AppResult<Self> {
+        let mut accounts = Self::default();
+        for asset in ledger::assets(connection)? {
+            let code = AssetCode::parse(&asset.code).map_err(StoreError::corrupt)?;
+            accounts.assets.insert(asset.key, (code, asset.scale));
+        }
+        for budget in ledger::budgets(connection, incident_key)? {
+            let Some((code, _)) = accounts.assets.get(&budget.asset_key) else {
+                return Err(StoreError::corrupt(format!("budget {} has no asset", budget.key)).into());
+            };
+            if !accounts.owed.contains_key(code) {
+                accounts.owed.insert(code.clone(), ledger::owed_account_key(connection, code)?);
+            }
+            accounts.budgets.insert((budget.service_key, code.clone()), budget);
+        }
+        Ok(accounts)
+    }
+
+    fn route(&self, service_key: i32, asset: &AssetCode) -> Option<Route> {
+        let budget = self.budgets.get(&(service_key, asset.clone()))?;
+        let (budget, provision, asset_key) = (budget.key, budget.provision_account, budget.asset_key);
+        Some(Route { budget, provision, owed: *self.owed.get(asset)?, asset: asset_key })
+    }
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn load(app: &'a App, order: &'a Order, actor: &Actor) -> AppResult<Self> {
+        let mut connection = app.store.connection()?;
+        let incident = incidents::find(&mut connection, &order.incident)?;
+        let active: Vec<ActivePolicy> = policies::in_force(&mut connection, incident.key)?
+            .iter()
+            .map(|version| app.policies.compile(version))
+            .collect::<AppResult<_>>()?;
+        let is_in_force = |name: &PolicyId| active.iter().any(|active| active.policy.id() == name);
+        if let Some(missing) = order.policies.iter().find(|name| !is_in_force(name)) {
+            return Err(AppError::Refused(format!(
+                "no version of policy {missing} is in force for incident {}: redress policy publish, then approve",
+                order.incident
+            )));
+        }
+        let names = policies::version_names(&mut connection)?
+            .into_iter()
+            .map(|version| Ok((version.key, PolicyId::parse(&version.policy).map_err(StoreError::corrupt)?)))
+            .collect::<AppResult<_>>()?;
+        let accounts = Accounts::load(&mut connection, incident.key)?;
+        let views = incident
+            .service_keys
+            .iter()
+            .map(|(id, key)| (*key, (id.clone(), IncidentView::new(&incident.incident, id))))
+            .collect();
+        let mut of_service: HashMap<i32, Vec<usize>> = HashMap::new();
+        let mut issuing = Vec::with_capacity(active.len());
+        for (place, active) in active.into_iter().enumerate() {
+            of_service.entry(active.service_key).or_default().push(place);
+            let is_in_scope = order.policies.is_empty() || order.policies.contains(active.policy.id());
+            let assets = active.policy.assets().iter();
+            let routes = assets.map(|asset| accounts.route(active.service_key, asset.code())).collect();
+            issuing.push(Issuing { active, place, is_in_scope, routes });
+        }
+        Ok(Self {
+            app,
+            incident,
+            issuing,
+            of_service,
+            names,
+            views,
+            accounts,
+            actor: actor.clone(),
+        })
+    }
+
+    /// The policies in force for a service.
+    pub(super) fn of_service(&self, service_key: i32) -> impl Iterator<Item = &Issuing> {
+        self.of_service.get(&service_key).into_iter().flatten().filter_map(|place| self.issuing.get(*place))
+    }
+
+    /// The budgets that a tally draws on.
+    pub(super) fn budget_states(&self, connection: &mut Connection, tally: &Tally) -> AppResult<Vec<BudgetState>> {
+        let mut needed: BTreeMap<(i32, AssetCode), i64> = BTreeMap::new();
+        for Issuing { active, .. } in &self.issuing {
+            for (asset, sum) in tally.assets.get(active.policy.id().as_str()).into_iter().flatten() {
+                let code = AssetCode::parse(asset).map_err(StoreError::corrupt)?;
+                *needed.entry((active.service_key, code)).or_default() += sum.minor;
+            }
+        }
+        let budgets = Accounts::load(connection, self.incident.key)?.budgets;
+        let mut states = Vec::with_capacity(needed.len());
+        for ((service_key, code), needed) in needed {
+            let left = budgets.get(&(service_key, code.clone())).map_or(0, |row| row.approved - row.spent);
+            states.push(BudgetState {
+                service: self.incident.service_name(service_key),
+                scale: self.scale_of(&code),
+                asset: code.to_string(),
+                needed,
+                left,
+            });
+        }
+        states.sort_by(|a, b| (&a.service, &a.asset).cmp(&(&b.service, &b.asset)));
+        Ok(states)
+    }
+
+    /// The scale of an asset: the stored one, else what the policies say.
+    pub(super) fn scale_of(&self, code: &AssetCode) -> i16 {
+        let stored = self.accounts.assets.values().find(|(known, _)| known == code).map(|(_, scale)| *scale);
+        stored.unwrap_or_else(|| {
+            let assets = || self.issuing.iter().flat_map(|issuing| issuing.active.policy.assets());
+            let declared = assets().find(|asset| asset.code() == code);
+            i16::from(declared.map_or(code.default_scale(), redress_domain::Asset::scale))
+        })
+    }
+}
+
