@@ -2,13 +2,8 @@
 
 use serde_json::Value;
 
-use super::{PROVISION, balance, books, credit, credited, credits, record, reverse};
+use super::{PROVISION, balance, books, credit, credited, credits, movement, record, reverse};
 use crate::harness::{INCIDENT, Redress};
-
-/// The transfer of the first movement of a customer's first credit.
-fn movement(redress: &Redress, customer: &str, place: usize) -> String {
-    credits(redress, customer)[0]["movements"][place]["transfer"].as_str().unwrap().to_owned()
-}
 
 #[test]
 fn an_acknowledgement_that_cannot_be_is_refused_alone_with_its_line() {

@@ -31,6 +31,7 @@ fn a_group_has_totals_and_a_name_is_no_prefix_of_another() {
     });
 }
 
+/// facts.md §4: "deleting metadata rewrote point-in-time reads".
 #[test]
 fn an_answer_about_the_past_is_never_rewritten() {
     Redress::test(|redress| {
@@ -82,6 +83,7 @@ fn an_answer_about_the_past_is_never_rewritten() {
     });
 }
 
+/// facts.md §4: "every issue debits one payer account: row locks on it stop everything".
 #[test]
 fn a_lock_on_the_payers_row_does_not_stop_everything() {
     Redress::test(|redress| {
