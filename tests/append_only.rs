@@ -1,0 +1,102 @@
+//! What only grows: as the role that the server works as, nothing in it can be changed, deleted or emptied. The tables are
+//! read from the database's own catalogue, so that a new one only grows unless it is named here with what may change.
+
+use std::collections::BTreeMap;
+
+use crate::harness::Redress;
+
+/// The tables of which something may change, and what: columns that may be updated (`*`: any), and whether rows may be
+/// deleted. Whatever is not here only grows.
+const MAY_CHANGE: &[(&str, &str, bool)] = &[];
+
+/// What the role may do besides reading and adding, by table, as the catalogue says.
+fn granted(redress: &Redress) -> BTreeMap<String, (String, bool)> {
+    let lines = redress.text(
+        "SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
+             SELECT concat_ws('|', relname,
+                 CASE WHEN has_table_privilege('redress_app', pg_class.oid, 'UPDATE') THEN '*' ELSE coalesce((
+                     SELECT string_agg(attname, ' ' ORDER BY attname) FROM pg_attribute
+                     WHERE attrelid = pg_class.oid AND attnum > 0 AND NOT attisdropped
+                       AND has_column_privilege('redress_app', pg_class.oid, attnum, 'UPDATE')), '') END,
+                 has_table_privilege('redress_app', pg_class.oid, 'DELETE'))
+             FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')) AS l (line)",
+    );
+    lines
+        .lines()
+        .map(|line| {
+            let parts: Vec<&str> = line.split('|').collect();
+            (parts[0].to_owned(), (parts[1].to_owned(), parts[2] == "t"))
+        })
+        .collect()
+}
+
+#[test]
+fn as_the_servers_role_what_only_grows_cannot_be_changed_and_a_new_table_only_grows() {
+    Redress::test(|redress| {
+        let granted = granted(redress);
+        let mut only_grows = 0;
+        for (table, (columns, deletes)) in &granted {
+            let known = MAY_CHANGE.iter().find(|(name, ..)| name == table);
+            let (may, may_delete) = known.map_or(("", false), |(_, columns, deletes)| (*columns, *deletes));
+            assert_eq!(
+                (columns.as_str(), *deletes),
+                (may, may_delete),
+                "{table}: what the catalogue grants, and this list"
+            );
+            // The rights of the catalogue are what the database does.
+            let all = redress.text(&format!(
+                "SELECT string_agg(attname, ' ') FROM pg_attribute
+                 WHERE attrelid = '{table}'::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''"
+            ));
+            let refused = |statement: &str| {
+                let error = redress.sql_as_app(statement).expect_err(statement);
+                assert!(error.contains("permission denied"), "{statement}: {error}");
+            };
+            for column in all.split(' ').filter(|column| may != "*" && !may.split(' ').any(|known| known == *column)) {
+                refused(&format!("UPDATE {table} SET {column} = {column}"));
+            }
+            if !may_delete {
+                refused(&format!("DELETE FROM {table}"));
+            }
+            refused(&format!("TRUNCATE {table} CASCADE"));
+            if may.is_empty() && !may_delete {
+                only_grows += 1;
+            }
+        }
+        for (table, ..) in MAY_CHANGE {
+            assert!(granted.contains_key(*table), "{table} is there no more");
+        }
+        assert!(only_grows >= 10, "{only_grows}");
+        let core = [
+            "transfer",
+            "posting",
+            "posting_total",
+            "posting_seal",
+            "credit_movement",
+            "audit",
+            "log_leaf",
+            "log_node",
+        ];
+        for table in core.iter().chain(&["log_head", "account", "asset", "assessment", "correction_total"]) {
+            assert_eq!(granted[*table], (String::new(), false), "{table} only grows");
+        }
+    });
+}
+
+#[test]
+fn the_servers_role_can_neither_give_itself_rights_nor_switch_off_what_holds_them() {
+    Redress::test(|redress| {
+        for statement in [
+            "GRANT UPDATE ON transfer TO redress_app",
+            "ALTER TABLE transfer DROP CONSTRAINT transfer_positive",
+            "ALTER TABLE audit DISABLE TRIGGER ALL",
+            "DROP TABLE credit_movement",
+            "CREATE RULE nothing AS ON INSERT TO audit DO INSTEAD NOTHING",
+            "SET session_replication_role = replica",
+            "ALTER ROLE redress_app SUPERUSER",
+        ] {
+            let error = redress.sql_as_app(statement).expect_err(statement);
+            assert!(error.contains("denied") || error.contains("must be owner"), "{statement}: {error}");
+        }
+    });
+}
