@@ -65,9 +65,9 @@ pub struct BudgetSum {
 pub fn budgets(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<BudgetSum>> {
     Ok(diesel::sql_query(
         "SELECT service.name AS service, asset.code AS asset, asset.scale,
-                coalesce(sum(moved.amount) FILTER (WHERE code = 1), 0) AS approved,
-                coalesce(-sum(moved.amount) FILTER (WHERE code = 7), 0) AS released,
-                coalesce(-sum(moved.amount) FILTER (WHERE code NOT IN (1, 7)), 0) AS issued,
+                coalesce(sum(moved.amount) FILTER (WHERE moved.code = 1), 0) AS approved,
+                coalesce(-sum(moved.amount) FILTER (WHERE moved.code = 7), 0) AS released,
+                coalesce(-sum(moved.amount) FILTER (WHERE moved.code NOT IN (1, 7)), 0) AS issued,
                 coalesce(sum(moved.amount), 0) AS left
          FROM budget JOIN service ON service.id = budget.service_id JOIN asset ON asset.id = budget.asset_id
          LEFT JOIN (SELECT credit_account AS account_id, code, amount FROM posting_total

@@ -226,8 +226,10 @@ fn a_rewritten_log_with_a_forged_key_is_found() {
                  DELETE FROM audit WHERE action IN ('budget.authorise', 'audit.rotate-key')",
             );
             statements.iter().for_each(|statement| slip_in(&copy, statement));
-            copy.run(&["staff", "add", "x", "--role", "agent"]).succeeds();
-            assert!(redress.number("SELECT count(*) FROM log_head") > 0);
+            // As long as the true one, so that nothing seems to be missing.
+            for name in ["x-1", "x-2", "x-3", "x-4"] {
+                copy.run(&["staff", "add", name, "--role", "agent"]).succeeds();
+            }
             std::fs::copy(secrets.join("signing.key"), mine).unwrap();
             copy
         };
