@@ -1,6 +1,7 @@
 //! The log of all commands and credits: whoever touches a row by hand is found out, and the row is named; a claimant's
 //! proof is checked without us.
 
+mod keys;
 mod proofs;
 
 use diesel::connection::SimpleConnection;
@@ -69,6 +70,22 @@ impl<'a> Copy<'a> {
         let mut command = self.redress.command(args);
         command.env("REDRESS_DATABASE_URL", &self.url).env("REDRESS_DATA_DIR", self.folder.path());
         Ran::of(command.output().unwrap(), args)
+    }
+
+    /// The single number that a query answers with.
+    fn number(&self, query: &str) -> i64 {
+        self.text(query).parse().unwrap()
+    }
+
+    /// The single text that a query answers with.
+    fn text(&self, query: &str) -> String {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            text: String,
+        }
+        let query = format!("SELECT ({query})::text AS text");
+        diesel::sql_query(query).get_result::<Row>(&mut PgConnection::establish(&self.url).unwrap()).unwrap().text
     }
 
     /// Verifies, which must fail; returns what it says.

@@ -59,6 +59,34 @@ fn a_budget_is_asked_for_once_and_approved_by_another() {
 }
 
 #[test]
+fn what_is_left_of_a_budget_is_given_back_over_http_by_two_people() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff().with_budget("melon", "day:melon", "300");
+        let server = redress.serve();
+        let (finance, second) = (redress.session(&server, "finance"), redress.session(&server, "finance-2"));
+        let wanted =
+            |amount: &str| json!({ "incident": INCIDENT, "service": "melon", "asset": "day:melon", "amount": amount });
+        finance.post_once("/v1/budgets/release", &wanted("301")).is_problem(409, "conflict");
+        let headers = [("content-type", "application/json"), ("idempotency-key", "one")];
+        let asked = finance.send("POST", "/v1/budgets/release", &headers, wanted("200").to_string());
+        assert_eq!((asked.status, asked.json()["kind"].as_str()), (200, Some("release")), "{}", asked.text());
+        assert_eq!(finance.send("POST", "/v1/budgets/release", &headers, wanted("200").to_string()).body, asked.body);
+        let beside = finance.post_once("/v1/budgets/release", &wanted("200")).json()["id"].clone();
+        let approve = |who: &crate::server::Client<'_>, id: &serde_json::Value| {
+            who.post_once(&format!("/v1/budgets/{id}/approve"), &json!({}))
+        };
+        approve(&finance, &asked.json()["id"]).is_problem(409, "second_person_needed");
+        let approved = approve(&second, &asked.json()["id"]).json();
+        assert_eq!((&approved["state"], &approved["kind"]), (&json!("approved"), &json!("release")));
+        approve(&second, &asked.json()["id"]).is_problem(409, "budget_decided_already");
+        // Only 100 are left: the other one is refused as it stands.
+        approve(&second, &beside).is_problem(409, "conflict");
+        let shown = second.get(&format!("/v1/budgets?incident={INCIDENT}")).json();
+        assert_eq!((&shown["budgets"][0]["approved"], &shown["budgets"][0]["left"]), (&json!("100"), &json!("100")));
+    });
+}
+
+#[test]
 fn credits_are_listed_and_reversed_once_and_the_books_are_read_at_any_instant() {
     Redress::test(|redress| {
         issued(redress, 250);

@@ -1,5 +1,6 @@
 //! A claimant and readers, over HTTP only: from a draft to the appeal, the amended decision and the difference.
 
+mod limits;
 mod walks;
 
 use redress_domain::claim::{ClaimMove, ClaimState};

@@ -122,6 +122,13 @@ fn file_claim(server: &Server, customer: &str) -> Filed {
     Filed::of(&server.claim(&format!("k-{customer}"), &map_claim(customer, "90000")))
 }
 
+/// A claim that people read.
+fn daum(server: &Server, customer: &str) -> Filed {
+    let mut report = merchant_claim(customer, "90000");
+    report["service"] = json!("daum");
+    Filed::of(&server.claim(&format!("k-{customer}"), &report))
+}
+
 fn picture(format: ImageFormat, width: u32, height: u32) -> Vec<u8> {
     let mut image = RgbImage::from_fn(width, height, |x, y| image::Rgb([(x % 251) as u8, (y % 241) as u8, 99]));
     image.put_pixel(0, 0, image::Rgb([255, 0, 0]));
@@ -316,9 +323,7 @@ fn a_claim_has_room_for_so_many_files_and_no_more() {
     Redress::test(|redress| {
         redress.with_incident().with_staff().with_policies(&["daum"]);
         let server = redress.serve();
-        let mut report = merchant_claim("m-1", "90000");
-        report["service"] = json!("daum");
-        let claim = Filed::of(&server.claim("k", &report));
+        let claim = daum(&server, "m-1");
         for number in 0..20 {
             let added = claim.upload(&server, &pdf(&format!("/Number {number}")));
             assert_eq!(added.status, 201, "{number}: {}", added.text());
@@ -684,5 +689,72 @@ fn files_lie_in_a_bucket_where_one_is_named() {
         claim.get(&server, added.header("location")).is_problem(500, "internal");
         assert_eq!(redress.command(&["verify"]).envs(environment).output().unwrap().status.code(), Some(1));
         redress.sql("DELETE FROM evidence");
+    });
+}
+
+/// facts.md §4: "claims vanished for years; evidence uploads lost daily; the claimant told only after the last failure":
+/// whatever the server dies of, every file that was acknowledged is there, and the first failure is told at once.
+#[test]
+fn files_that_were_acknowledged_survive_every_kill_and_a_failure_is_told_at_the_first() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff().with_policies(&["daum"]);
+        let mut acknowledged: Vec<(usize, String)> = Vec::new();
+        let mut claims: Vec<Filed> = Vec::new();
+        for round in 0..3 {
+            let server = redress.serve();
+            claims.push(daum(&server, &format!("m-{round}")));
+            let claim = &claims[round];
+            let place = format!("{}{}", server.url, claim.path());
+            let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+            // Files come one after the other until the server is killed in the midst of one.
+            std::thread::scope(|scope| {
+                let sender = scope.spawn(|| {
+                    let mut answers = Vec::new();
+                    for number in 0.. {
+                        let file = picture(ImageFormat::Png, 30 + number, 20);
+                        let body = form(&[("file", Some("x.png"), &file)]);
+                        let request = agent.post(&place).header("authorization", format!("Bearer {}", claim.token));
+                        let Ok(answer) = request.header("content-type", CONTENT_TYPE).send(&body[..]) else { break };
+                        let status = answer.status().as_u16();
+                        let Ok(text) = { answer }.body_mut().read_to_string() else { break };
+                        if status != 201 {
+                            assert_eq!(status, 409, "{text}");
+                            break;
+                        }
+                        let answer: Value = serde_json::from_str(&text).unwrap();
+                        answers.push(answer["id"].as_str().unwrap().to_owned());
+                    }
+                    answers
+                });
+                wait_until("some were acknowledged", || {
+                    redress.number("SELECT count(*) FROM evidence WHERE state = 'stored'")
+                        >= i64::try_from(acknowledged.len()).unwrap() + 3
+                });
+                server.kill();
+                acknowledged.extend(sender.join().unwrap().into_iter().map(|id| (round, id)));
+            });
+            let server = redress.serve();
+            for (round, id) in &acknowledged {
+                let claim = &claims[*round];
+                let file = claim.get(&server, &format!("{}/{id}", claim.path()));
+                assert_eq!(file.status, 200, "{}", file.text());
+            }
+            // Every claim stands where its claimant sees it; none is half-way.
+            for claim in &claims {
+                assert_eq!(claim.get(&server, &format!("/v1/claims/{}", claim.id)).json()["status"], "in_review");
+            }
+        }
+        assert!(acknowledged.len() >= 9, "{acknowledged:?}");
+        // The first failure is told at once, in the answer, and what was not kept does not show as if it were.
+        let server = redress.serve();
+        let claim = daum(&server, "m-9");
+        let folder = redress.folder.path().join("evidence");
+        let aside = redress.folder.path().join("aside");
+        std::fs::rename(&folder, &aside).unwrap();
+        std::fs::write(&folder, "no folder").unwrap();
+        claim.upload(&server, &picture(ImageFormat::Png, 9, 9)).is_problem(500, "internal");
+        assert_eq!(claim.get(&server, &claim.path()).json()["evidence"], json!([]));
+        std::fs::remove_file(&folder).unwrap();
+        std::fs::rename(&aside, &folder).unwrap();
     });
 }

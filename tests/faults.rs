@@ -236,6 +236,8 @@ fn assert_all_there(server: &crate::harness::Server, sent: &Sent) {
     assert_eq!((again.json(), again.header("idempotency-replayed")), (claim.clone(), "true"));
 }
 
+/// facts.md §4: "claims vanished for years; evidence uploads lost daily; the claimant told only after the last
+/// failure".
 #[test]
 fn a_server_killed_while_claims_come_in_has_every_claim_it_answered() {
     let folder = takes_claims();

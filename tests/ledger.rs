@@ -1,9 +1,11 @@
 //! The ledger after credits are issued: what broke in comparable systems (facts.md §4) does not break here. Each lesson
 //! is a test of its own; histories made at random are held against a model in `model`, and against time in `threads`.
 
+mod corrections;
 mod flows;
 mod model;
 mod past;
+mod release;
 mod threads;
 
 use std::fmt::Write;
@@ -78,6 +80,11 @@ fn credit(redress: &Redress, customer: &str) -> String {
     credits(redress, customer)[0]["id"].as_str().unwrap().to_owned()
 }
 
+/// The transfer of a movement of a customer's first credit, by its place.
+fn movement(redress: &Redress, customer: &str, place: usize) -> String {
+    credits(redress, customer)[0]["movements"][place]["transfer"].as_str().unwrap().to_owned()
+}
+
 /// Reverses, with more flags.
 fn reverse(redress: &Redress, ids: &[&str], more: &[&str]) -> Ran {
     let args = ["credit", "reverse", "--as", "finance", "--reason", "credited-in-error"];
@@ -106,6 +113,7 @@ fn books(redress: &Redress) -> (i64, Value) {
     (redress.number("SELECT count(*) FROM transfer"), balances)
 }
 
+/// facts.md §4: "a second refund answered 409 **and moved the money**".
 #[test]
 fn a_second_refund_moves_nothing() {
     Redress::test(|redress| {
@@ -130,6 +138,7 @@ fn a_second_refund_moves_nothing() {
     });
 }
 
+/// facts.md §4: "a second refund answered 409 **and moved the money**".
 #[test]
 fn two_refunds_at_the_same_moment_move_once() {
     Redress::test(|redress| {
@@ -146,6 +155,7 @@ fn two_refunds_at_the_same_moment_move_once() {
     });
 }
 
+/// facts.md §4: "a rejected pending transfer could still be committed".
 #[test]
 fn a_rejected_pending_amount_can_never_be_committed() {
     Redress::test(|redress| {
@@ -170,6 +180,7 @@ fn a_rejected_pending_amount_can_never_be_committed() {
     });
 }
 
+/// facts.md §4: "a batch reversal must be all or nothing".
 #[test]
 fn a_batch_of_reversals_is_all_or_nothing() {
     Redress::test(|redress| {
@@ -191,6 +202,7 @@ fn a_batch_of_reversals_is_all_or_nothing() {
     });
 }
 
+/// facts.md §4: "re-used key on a revert answered 500".
 #[test]
 fn a_reused_key_on_a_revert_is_refused_as_such() {
     Redress::test(|redress| {
@@ -211,6 +223,7 @@ fn a_reused_key_on_a_revert_is_refused_as_such() {
     });
 }
 
+/// facts.md §4: "a reversal's date must be explicit".
 #[test]
 fn a_reversal_says_from_when_it_counts_and_changes_no_balance_before() {
     Redress::test(|redress| {
@@ -234,6 +247,7 @@ fn a_reversal_says_from_when_it_counts_and_changes_no_balance_before() {
     });
 }
 
+/// facts.md §4: "an optional idempotency key means double credit".
 #[test]
 fn an_optional_key_is_impossible_and_every_retry_is_the_same_transfer() {
     Redress::test(|redress| {
@@ -265,6 +279,7 @@ fn an_optional_key_is_impossible_and_every_retry_is_the_same_transfer() {
     });
 }
 
+/// facts.md §4: "one grant out of a pool could not be revoked".
 #[test]
 fn one_grant_out_of_many_can_be_taken_back_alone() {
     Redress::test(|redress| {
@@ -283,6 +298,7 @@ fn one_grant_out_of_many_can_be_taken_back_alone() {
     });
 }
 
+/// facts.md §4: "decimals truncated inside a rule engine".
 #[test]
 fn decimals_are_exact_or_refused_and_never_truncated() {
     Redress::test(|redress| {

@@ -323,6 +323,8 @@ fn without_a_mail_server_mail_lies_in_a_folder_and_on_a_page_for_developers() {
     });
 }
 
+/// facts.md §4: "claims vanished for years; evidence uploads lost daily; the claimant told only after the last
+/// failure".
 #[test]
 fn while_the_mail_server_is_away_credits_go_on_and_no_notice_is_lost() {
     Redress::test(|redress| {

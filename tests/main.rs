@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod append_only;
 mod audit;
 mod backup;
 mod books;
@@ -18,9 +19,11 @@ mod harness;
 mod issuing;
 mod kills;
 mod ledger;
+mod lessons;
 mod limits;
 mod mail;
 mod oidc;
+mod programmes;
 mod rights;
 mod rosters;
 mod routes;

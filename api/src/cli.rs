@@ -1,12 +1,18 @@
 //! The command line: every flag has a `REDRESS_…` variable, and a flag wins over a variable over the file.
 
+mod audit;
+mod budget;
+mod credit;
 mod run;
 
 use std::path::PathBuf;
 
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::audit::AuditCommand;
+pub use self::budget::{BudgetArgs, BudgetCommand, DecideBudgetArgs};
+pub use self::credit::{CorrectionArgs, CreditCommand, DecideCorrectionArgs};
 pub use self::run::{LimitArgs, RunCommand, SteerArgs};
 use crate::rights::Role;
 
@@ -287,91 +293,6 @@ pub enum RosterCommand {
     },
 }
 
-/// Flags of `budget authorise` and `budget approve`.
-#[derive(Debug, Clone, Args)]
-pub struct BudgetArgs {
-    /// The incident
-    #[arg(long, value_name = "NAME")]
-    pub incident: String,
-    /// The service
-    #[arg(long, value_name = "NAME")]
-    pub service: String,
-    /// The asset, such as KRW or day:melon
-    #[arg(long, value_name = "CODE")]
-    pub asset: String,
-    /// The amount, in the asset's unit
-    #[arg(long, value_name = "N")]
-    pub amount: String,
-    /// Who does it
-    #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
-    pub by: String,
-}
-
-/// `budget …`
-#[derive(Debug, Subcommand)]
-pub enum BudgetCommand {
-    /// Ask for an amount; it counts once a second person approves it
-    Authorise(BudgetArgs),
-    /// Approve what somebody else authorised
-    Approve(BudgetArgs),
-    /// Reject what somebody authorised; it can never be approved then
-    Reject(BudgetArgs),
-}
-
-/// `credit …`
-#[derive(Debug, Subcommand)]
-pub enum CreditCommand {
-    /// List the credits of a customer and what happened to each
-    List {
-        /// The customer
-        #[arg(long, value_name = "ID")]
-        customer: String,
-    },
-    /// Record what services acknowledged as granted; a row given twice counts once
-    Deliver {
-        /// CSV or NDJSON with customer, credit and, if they differ from all of it at once today, amount, attempt, date
-        file: PathBuf,
-        /// Who records it
-        #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
-        by: Option<String>,
-    },
-    /// Record credits whose term ran out unused; a row given twice counts once
-    Expire {
-        /// As for deliver
-        file: PathBuf,
-        /// Who records it
-        #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
-        by: String,
-    },
-    /// Move credits back into their budget, or a delivery, expiry or write-off back to what is owed; all or none
-    Reverse(CorrectionArgs),
-    /// Write off credits that cannot be delivered: they stand in suspense until that is reversed; all or none
-    WriteOff(CorrectionArgs),
-}
-
-/// Flags of `credit reverse` and `credit write-off`.
-#[derive(Debug, Clone, Args)]
-pub struct CorrectionArgs {
-    /// Transfers, as credit list shows them
-    #[arg(required = true, value_name = "ID")]
-    pub ids: Vec<String>,
-    /// Why, as a code such as credited-in-error
-    #[arg(long, value_name = "CODE")]
-    pub reason: String,
-    /// Only so much of it, in the asset's unit
-    #[arg(long, value_name = "N")]
-    pub amount: Option<String>,
-    /// From when it counts for people (YYYY-MM-DD, default today); past balances stay what they were
-    #[arg(long, value_name = "DATE")]
-    pub date: Option<NaiveDate>,
-    /// Whose they are; without, the whole ledger is searched
-    #[arg(long, value_name = "ID")]
-    pub customer: Option<String>,
-    /// Who does it
-    #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
-    pub by: String,
-}
-
 /// `ledger …`
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
@@ -391,24 +312,6 @@ pub enum LedgerCommand {
         /// Only what was recorded until this time (RFC 3339)
         #[arg(long, value_name = "TIME")]
         at: Option<DateTime<Utc>>,
-    },
-}
-
-/// `audit …`
-#[derive(Debug, Subcommand)]
-pub enum AuditCommand {
-    /// Write the newest signed head, to keep where those who run the database cannot change it
-    ExportHead {
-        /// Where to; stdout when not given
-        file: Option<PathBuf>,
-    },
-    /// Check a claimant's proof; needs neither database nor data folder
-    CheckProof {
-        /// The proof, as GET /v1/audit/proof/{claim} gave it
-        file: PathBuf,
-        /// The operator's public key, 64 hex digits: a proof signed by any other does not hold
-        #[arg(long, value_name = "HEX")]
-        key: Option<String>,
     },
 }
 
@@ -476,4 +379,7 @@ pub enum StaffCommand {
         /// The name
         name: String,
     },
+    /// Set how much of an asset weighs as much as the 300,000 won that an agent decides alone (a lead: ten times that);
+    /// without flags, list what is set
+    Limit(LimitArgs),
 }

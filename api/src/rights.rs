@@ -126,9 +126,9 @@ rights! {
     ImportRosters = ("import_rosters", No, [PolicyAuthor, Finance]);
     /// See budgets and what is asked for.
     ReadBudgets = ("read_budgets", No, [PolicyApprover, Finance, Auditor]);
-    /// Ask for a budget.
+    /// Ask for a budget, or to give back what is left of one.
     AuthoriseBudgets = ("authorise_budgets", Fresh, [Finance]);
-    /// Approve or reject a budget that another asked for.
+    /// Approve or reject what another asked for of a budget.
     ApproveBudgets = ("approve_budgets", Fresh, [Finance]);
     /// See runs.
     ReadRuns = ("read_runs", No, [Finance, Auditor]);
@@ -136,11 +136,13 @@ rights! {
     RunIssue = ("run_issue", No, [Finance]);
     /// Approve a run that another started.
     ApproveRuns = ("approve_runs", Fresh, [Finance]);
-    /// Set how much a run may issue without a second person.
+    /// Approve or reject a large reversal or write-off that another asked for.
+    ApproveCorrections = ("approve_corrections", Fresh, [Finance]);
+    /// Set how much a run, a correction or a decision may move without a second person.
     LimitRuns = ("limit_runs", Fresh, []);
     /// See the ledger and the credits.
     ReadLedger = ("read_ledger", No, [Finance, Auditor]);
-    /// Reverse and write off credits.
+    /// Reverse and write off credits, alone up to the limit.
     ReverseCredits = ("reverse_credits", Fresh, [Finance]);
     /// See deliveries, retry them, and record what services acknowledged.
     ManageDeliveries = ("manage_deliveries", No, [Finance]);
@@ -152,6 +154,8 @@ rights! {
     ReadReports = ("read_reports", No, [Lead, PolicyAuthor, PolicyApprover, Finance, Auditor]);
     /// See the audit log.
     ReadAudit = ("read_audit", No, [Auditor]);
+    /// Change the key that signs the log's heads.
+    RotateKeys = ("rotate_keys", Fresh, []);
     /// Say where webhooks go.
     ManageWebhooks = ("manage_webhooks", Fresh, []);
     /// See who the members of staff are, their sessions and keys.

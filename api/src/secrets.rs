@@ -4,12 +4,13 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, Mac};
-use redress_domain::log::Signer;
+use redress_domain::log::{PublicKey, Signer};
 use sha2::{Digest, Sha256};
 
 use crate::error::{AppError, AppResult};
@@ -25,6 +26,8 @@ const MASTER_KEY_FILE: &str = "master.key";
 /// The variable that holds the key that signs the log's heads; with `_FILE`, the file that does.
 pub const SIGNING_KEY: &str = "REDRESS_SIGNING_KEY";
 const SIGNING_KEY_FILE: &str = "signing.key";
+/// Where the next signing key waits until the log names it.
+const NEXT_SIGNING_KEY_FILE: &str = "signing.key.next";
 
 /// How the tokens of claimants' sessions begin, so that scanners of leaked secrets know them.
 pub const ADDRESS_SESSION: &str = "redress_claimant_";
@@ -39,7 +42,8 @@ pub struct Secrets {
     names: [u8; KEY_LENGTH],
     pepper: [u8; KEY_LENGTH],
     devices: [u8; KEY_LENGTH],
-    signer: Signer,
+    /// All clones follow when it changes.
+    signer: Arc<RwLock<Signer>>,
 }
 
 impl Secrets {
@@ -68,7 +72,7 @@ impl Secrets {
     }
 
     fn new(master: &[u8; KEY_LENGTH], signing: &[u8; KEY_LENGTH]) -> Self {
-        let signer = Signer::new(signing);
+        let signer = Arc::new(RwLock::new(Signer::new(signing)));
         Self {
             sealing: derive(master, b"sealing"),
             tokens: derive(master, b"claimant tokens"),
@@ -108,8 +112,66 @@ impl Secrets {
 
     /// What signs the log's heads.
     #[must_use]
-    pub fn signer(&self) -> &Signer {
-        &self.signer
+    pub fn signer(&self) -> Signer {
+        self.signer.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes the signing key that has this public key from where this installation's keys come from: another process has
+    /// changed it there, or died before it could. False when it is not there.
+    pub fn follow(&self, settings: &Settings, public: &PublicKey) -> AppResult<bool> {
+        let there = key_text(settings, "signing", SIGNING_KEY, SIGNING_KEY_FILE)?;
+        let signer = Signer::new(&parse_key("signing", &there)?);
+        if signer.public_key() == *public {
+            self.replace(signer);
+            return Ok(true);
+        }
+        let next = settings.data_dir.join("secrets").join(NEXT_SIGNING_KEY_FILE);
+        if secret_variable(SIGNING_KEY)?.is_some() || !next.exists() {
+            return Ok(false);
+        }
+        let waiting = Signer::new(&parse_key("next signing", &read_key_file(&next)?)?);
+        if waiting.public_key() != *public {
+            return Ok(false);
+        }
+        put_in_place(settings, &signer.public_key())?;
+        self.replace(waiting);
+        Ok(true)
+    }
+
+    fn replace(&self, signer: Signer) {
+        *self.signer.write().unwrap_or_else(PoisonError::into_inner) = signer;
+    }
+
+    /// The key that is to sign next: from a file, or made and kept beside the one that signs now, where [`Self::follow`]
+    /// finds it. Where the key comes from a variable it can only come from a file: the operator keeps it.
+    pub fn next_signer(settings: &Settings, file: Option<&Path>) -> AppResult<Signer> {
+        let next = settings.data_dir.join("secrets").join(NEXT_SIGNING_KEY_FILE);
+        let text = match (file, secret_variable(SIGNING_KEY)?.is_some()) {
+            (Some(file), true) => read_key_file(file)?,
+            (None, true) => {
+                return Err(AppError::Usage(format!(
+                    "--new-key-file: {SIGNING_KEY} holds the key, so make the new one (openssl rand -hex 32), name its \
+                     file here, and put it into the variable of every server afterwards"
+                )));
+            }
+            (Some(file), false) => {
+                let text = read_key_file(file)?;
+                parse_key("new signing", &text)?;
+                if !next.exists() {
+                    write_key(&next, text.trim())?;
+                }
+                if read_key_file(&next)?.trim() != text.trim() {
+                    return Err(AppError::Refused(format!(
+                        "{} holds another key: a change that was not finished; leave --new-key-file away to finish it",
+                        next.display()
+                    )));
+                }
+                text
+            }
+            (None, false) if next.exists() => read_key_file(&next)?,
+            (None, false) => make_key_file(&next)?,
+        };
+        Ok(Signer::new(&parse_key("new signing", &text)?))
     }
 
     /// Encrypts; `context` says whose it is and must be given again to open it.
@@ -268,13 +330,38 @@ fn read_key_file(path: &Path) -> AppResult<String> {
     std::fs::read_to_string(path).map_err(AppError::io(reading()))
 }
 
+/// Puts the next signing key in the place of the one that signed until now, which is kept under another name: a backup of
+/// before needs it.
+fn put_in_place(settings: &Settings, old: &PublicKey) -> AppResult<()> {
+    let folder = settings.data_dir.join("secrets");
+    let path = folder.join(SIGNING_KEY_FILE);
+    let name: String = old.to_string().chars().take(16).collect();
+    let kept = folder.join(format!("{SIGNING_KEY_FILE}.was-{name}"));
+    let moving = || format!("putting the new key into {}", path.display());
+    // Linked first, so that there is a signing key at every moment; what a crash leaves half-way is done again.
+    match std::fs::hard_link(&path, &kept) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(AppError::io(moving())(error)),
+        _ => std::fs::rename(folder.join(NEXT_SIGNING_KEY_FILE), &path).map_err(AppError::io(moving())),
+    }
+}
+
 fn make_key_file(path: &Path) -> AppResult<String> {
+    let key = hex::encode(rand::random::<[u8; KEY_LENGTH]>());
+    match write_key(path, &key) {
+        Ok(()) => Ok(key),
+        // Another process of this installation was quicker.
+        Err(AppError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => read_key_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a key aside and puts it in place whole: whoever starts at the same moment, or after a crash, never meets half a
+/// key. Nothing that is there is replaced.
+fn write_key(path: &Path, key: &str) -> AppResult<()> {
     let writing = || format!("writing {}", path.display());
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(AppError::io(writing()))?;
     }
-    let key = hex::encode(rand::random::<[u8; KEY_LENGTH]>());
-    // Written aside and put in place whole: whoever starts at the same moment, or after a crash, never meets half a key.
     let draft = path.with_extension(format!("draft-{}", std::process::id()));
     let written = OpenOptions::new()
         .write(true)
@@ -286,12 +373,7 @@ fn make_key_file(path: &Path) -> AppResult<String> {
     let placed = written.and_then(|()| std::fs::hard_link(&draft, path));
     // A draft that stays behind harms nobody: only its owner reads it.
     let _ = std::fs::remove_file(&draft);
-    match placed {
-        Ok(()) => Ok(key),
-        // Another process of this installation was quicker.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => read_key_file(path),
-        Err(error) => Err(AppError::io(writing())(error)),
-    }
+    placed.map_err(AppError::io(writing()))
 }
 
 #[cfg(test)]

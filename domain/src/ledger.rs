@@ -6,7 +6,7 @@
 //!
 //! | Account | Holds |
 //! |---|---|
-//! | `expense/{incident}/{service}/{asset}` | below zero: what budgets recognised as expense |
+//! | `expense/{incident}/{service}/{asset}` | below zero: what budgets recognised as expense, less what they gave back |
 //! | `provision/{incident}/{service}/{asset}` | the budget: approved and not issued |
 //! | `owed/{asset}` | owed to customers; a customer's own account is this one together with the transfer's customer |
 //! | `delivered/{service}/{asset}` | granted by the service, as it acknowledged |
@@ -39,6 +39,8 @@ pub enum TransferCode {
     Reverse = 5,
     /// A credit cannot be delivered: owed to suspense.
     WriteOff = 6,
+    /// Gives back what a budget has left: provision to expense.
+    Release = 7,
 }
 
 impl TransferCode {
@@ -58,15 +60,23 @@ impl TransferCode {
             Self::Expire => "expire",
             Self::Reverse => "reverse",
             Self::WriteOff => "write-off",
+            Self::Release => "release",
         }
     }
 
     /// The code of a stored number.
     #[must_use]
     pub fn from_number(number: i16) -> Option<Self> {
-        [Self::Authorise, Self::Issue, Self::Deliver, Self::Expire, Self::Reverse, Self::WriteOff]
-            .into_iter()
-            .find(|code| code.number() == number)
+        const ALL: [TransferCode; 7] = [
+            TransferCode::Authorise,
+            TransferCode::Issue,
+            TransferCode::Deliver,
+            TransferCode::Expire,
+            TransferCode::Reverse,
+            TransferCode::WriteOff,
+            TransferCode::Release,
+        ];
+        ALL.into_iter().find(|code| code.number() == number)
     }
 }
 

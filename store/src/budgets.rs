@@ -1,11 +1,145 @@
-//! What is asked for of budgets, as people see it.
+//! What is asked for of budgets: an amount, or to give back what is left of one. It counts once a second person approves
+//! it, and is a transfer then.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
+use redress_domain::ledger::TransferCode;
+use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
+use crate::ledger::{BudgetRow, NO_POLICY, TransferRow, open_posting, record};
 use crate::schema::{asset, budget, budget_request, incident, service};
+
+/// What a request is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestKind {
+    /// An amount that may be issued.
+    Authorise,
+    /// To give back what is left.
+    Release,
+}
+
+impl RequestKind {
+    /// Its name in storage and in answers.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Authorise => "authorise",
+            Self::Release => "release",
+        }
+    }
+
+    /// The kind of a stored name.
+    pub fn of(name: &str) -> StoreResult<Self> {
+        let known = [Self::Authorise, Self::Release].into_iter().find(|kind| kind.as_str() == name);
+        known.ok_or_else(|| StoreError::corrupt(format!("a budget request is for {name:?}")))
+    }
+
+    fn code(self) -> TransferCode {
+        match self {
+            Self::Authorise => TransferCode::Authorise,
+            Self::Release => TransferCode::Release,
+        }
+    }
+}
+
+/// Which open request is decided: of this budget, kind and amount, and with this number where it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// The budget.
+    pub budget: &'a BudgetRow,
+    /// What it is for.
+    pub kind: RequestKind,
+    /// Minor units.
+    pub amount: i64,
+    /// Its number; the oldest when none.
+    pub number: Option<i64>,
+}
+
+/// Asks for an amount, or to give it back; it counts once a second person approves it.
+pub fn ask(connection: &mut Connection, asked: &Asked<'_>, by: &str, at: DateTime<Utc>) -> StoreResult<i64> {
+    Ok(diesel::insert_into(budget_request::table)
+        .values((
+            budget_request::budget_id.eq(asked.budget.key),
+            budget_request::kind.eq(asked.kind.as_str()),
+            budget_request::amount.eq(asked.amount),
+            budget_request::authorised_by.eq(by),
+            budget_request::authorised_at.eq(at),
+        ))
+        .returning(budget_request::id)
+        .get_result(connection)?)
+}
+
+/// Approves an open request and records it in the ledger. The database refuses whoever asked for it, and to give back
+/// more than is left: whoever takes from the budget at the same moment holds its row, or waits for it.
+pub fn approve(connection: &mut Connection, asked: &Asked<'_>, by: &str, at: DateTime<Utc>) -> StoreResult<i64> {
+    let (row, amount) = (asked.budget, asked.amount);
+    let request = take_open(connection, asked, by)?;
+    diesel::update(budget_request::table.find(request))
+        .set((budget_request::approved_by.eq(by), budget_request::approved_at.eq(at)))
+        .execute(connection)?;
+    let (change, debit_account, credit_account) = match asked.kind {
+        RequestKind::Authorise => (amount, row.expense_account, row.provision_account),
+        RequestKind::Release => (-amount, row.provision_account, row.expense_account),
+    };
+    diesel::update(budget::table.find(row.key))
+        .set(budget::approved.eq(budget::approved + change))
+        .execute(connection)?;
+    let posting = open_posting(connection, None)?;
+    let transfer = TransferRow {
+        customer_id: String::new(),
+        id: transfer_id(request),
+        posting_id: posting.id(),
+        amount,
+        debit_account,
+        credit_account,
+        asset_id: row.asset_key,
+        policy_version_id: NO_POLICY,
+        code: asked.kind.code().number(),
+        subject: format!("budget-request/{request}"),
+    };
+    record(connection, &[transfer])?;
+    posting.seal(connection)?;
+    Ok(request)
+}
+
+/// Rejects an open request; it can never be approved from then on.
+pub fn reject(connection: &mut Connection, asked: &Asked<'_>, by: &str, at: DateTime<Utc>) -> StoreResult<i64> {
+    let request = take_open(connection, asked, by)?;
+    diesel::update(budget_request::table.find(request))
+        .set((budget_request::rejected_by.eq(by), budget_request::rejected_at.eq(at)))
+        .execute(connection)?;
+    Ok(request)
+}
+
+/// The request that nobody decided, held until the transaction ends.
+fn take_open(connection: &mut Connection, asked: &Asked<'_>, by: &str) -> StoreResult<i64> {
+    budget_request::table
+        .filter(budget_request::id.nullable().eq(asked.number).or(asked.number.is_none().into_sql::<Bool>()))
+        .filter(budget_request::budget_id.eq(asked.budget.key).and(budget_request::amount.eq(asked.amount)))
+        .filter(budget_request::kind.eq(asked.kind.as_str()))
+        .filter(budget_request::approved_at.is_null().and(budget_request::rejected_at.is_null()))
+        // Another person's first: one's own may stand beside it, and only that one cannot be approved.
+        .order((budget_request::authorised_by.eq(by), budget_request::id))
+        .select(budget_request::id)
+        .for_update()
+        .first(connection)
+        .optional()?
+        .ok_or_else(|| StoreError::NotFound("open budget request of this amount".into()))
+}
+
+/// A budget request is recorded once: its transfer's id is its own number.
+fn transfer_id(request: i64) -> Uuid {
+    uuid::Builder::from_custom_bytes({
+        let mut bytes = [0_u8; 16];
+        bytes[..6].copy_from_slice(b"budget");
+        bytes[8..].copy_from_slice(&request.to_be_bytes());
+        bytes
+    })
+    .into_uuid()
+}
 
 /// A request with the names that it speaks in.
 #[derive(Debug, Clone, Queryable)]
@@ -20,6 +154,8 @@ pub struct RequestRow {
     pub asset: String,
     /// Its minor digits.
     pub scale: i16,
+    /// What it is for: `authorise` or `release`.
+    pub kind: String,
     /// Minor units.
     pub amount: i64,
     /// Who asked.
@@ -45,6 +181,7 @@ fn requests() -> _ {
             service::name,
             asset::code,
             asset::scale,
+            budget_request::kind,
             budget_request::amount,
             budget_request::authorised_by,
             budget_request::authorised_at,

@@ -61,6 +61,9 @@ pub struct CreditRow {
     /// The service's name.
     #[diesel(sql_type = Text)]
     pub service: String,
+    /// The policy's key.
+    #[diesel(sql_type = Integer)]
+    pub policy_id: i32,
     /// The policy's name.
     #[diesel(sql_type = Text)]
     pub policy: String,
@@ -71,7 +74,7 @@ const CREDIT: &str = "
     SELECT credit.customer_id, credit.id, credit.amount, credit.debit_account AS provision_account,
            credit.credit_account AS owed_account, credit.asset_id, credit.policy_version_id, credit.subject,
            posting.recorded_at, asset.code AS asset, asset.scale, budget.id AS budget_id, incident.name AS incident,
-           service.name AS service, policy.name AS policy
+           service.name AS service, policy.id AS policy_id, policy.name AS policy
     FROM credit JOIN posting ON posting.id = credit.posting_id JOIN asset ON asset.id = credit.asset_id
     JOIN budget ON budget.provision_id = credit.debit_account JOIN incident ON incident.id = budget.incident_id
     JOIN service ON service.id = budget.service_id
@@ -244,7 +247,7 @@ pub fn target_account(connection: &mut Connection, credit: &CreditRow, code: Tra
         TransferCode::Deliver => (delivered_account(&service, &asset), "delivered"),
         TransferCode::Expire => (breakage_account(&service, &asset), "breakage"),
         TransferCode::WriteOff => (suspense_account(&service, &asset), "suspense"),
-        TransferCode::Authorise | TransferCode::Issue | TransferCode::Reverse => {
+        TransferCode::Authorise | TransferCode::Issue | TransferCode::Reverse | TransferCode::Release => {
             return Err(StoreError::corrupt(format!("a movement of code {} has no account of its own", code.as_str())));
         }
     };

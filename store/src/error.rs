@@ -54,7 +54,7 @@ impl StoreError {
 fn constraint_message(name: &str) -> String {
     match name {
         "budget_never_negative" => "the budget is used up".into(),
-        "policy_version_four_eyes" | "budget_request_four_eyes" | "run_four_eyes" => {
+        "policy_version_four_eyes" | "budget_request_four_eyes" | "run_four_eyes" | "correction_four_eyes" => {
             "whoever wrote it may not approve it: a second person has to".into()
         }
         "policy_version_hash_unique" => "this version is published already".into(),
@@ -63,6 +63,8 @@ fn constraint_message(name: &str) -> String {
         "credit_never_over" => "that is more than is owed; nothing was moved".into(),
         "transfer_pkey" => "this credit is issued already".into(),
         "run_within_allowance" => "that is more than the run may issue".into(),
+        "correction_decided_once" => "this correction was decided before".into(),
+        "log_key_used_once" => "this key has signed the log before".into(),
         "run_one_open" => "a run of this incident is open already".into(),
         other => format!("the database refused the change (constraint {other})"),
     }

@@ -85,7 +85,7 @@ const SELECT: &str = "
     LEFT JOIN policy_version ON policy_version.id = transfer.policy_version_id
     LEFT JOIN policy ON policy.id = policy_version.policy_id
     LEFT JOIN LATERAL (
-        SELECT * FROM credit_movement AS moved WHERE transfer.code > 2
+        SELECT * FROM credit_movement AS moved WHERE transfer.code BETWEEN 3 AND 6
            AND moved.customer_id = transfer.customer_id AND moved.transfer_id = transfer.id
     ) AS movement ON true
     WHERE posting.recorded_at <= $1";

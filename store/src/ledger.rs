@@ -7,7 +7,7 @@ use std::io::Write;
 use chrono::{DateTime, Utc};
 use diesel::pg::CopyFormat;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool, Integer, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Integer, Text, Timestamptz};
 use redress_domain::AssetCode;
 use redress_domain::id::{IncidentId, ServiceId};
 use redress_domain::ledger::{TransferCode, expense_account, owed_account, provision_account};
@@ -18,9 +18,8 @@ use crate::copy::BinaryRows;
 use crate::error::{StoreError, StoreResult};
 use crate::failpoint::{Guard, Point, is_without, reach};
 use crate::log::Seal;
-use crate::schema::{
-    account, asset, budget, budget_request, incident, posting, posting_total, programme_use, service, transfer,
-};
+pub use crate::programmes::{add_programme_use, programme_use};
+use crate::schema::{account, asset, budget, incident, posting, posting_total, service, transfer};
 
 /// A transfer as a row.
 #[derive(Debug, Clone, Queryable, QueryableByName, Insertable)]
@@ -179,110 +178,6 @@ pub fn owed_account_key(connection: &mut Connection, code: &AssetCode) -> StoreR
         .ok_or_else(|| StoreError::NotFound(format!("account {}", owed_account(code))))
 }
 
-/// Asks for an amount; it counts once a second person approves it.
-pub fn request_budget(
-    connection: &mut Connection,
-    budget_key: i32,
-    amount: i64,
-    by: &str,
-    at: DateTime<Utc>,
-) -> StoreResult<i64> {
-    Ok(diesel::insert_into(budget_request::table)
-        .values((
-            budget_request::budget_id.eq(budget_key),
-            budget_request::amount.eq(amount),
-            budget_request::authorised_by.eq(by),
-            budget_request::authorised_at.eq(at),
-        ))
-        .returning(budget_request::id)
-        .get_result(connection)?)
-}
-
-/// Approves the open request of this number, or the oldest of this budget and amount, and recognises it in the ledger.
-/// The database refuses whoever asked for it.
-pub fn approve_budget(
-    connection: &mut Connection,
-    row: &BudgetRow,
-    number: Option<i64>,
-    amount: i64,
-    by: &str,
-    at: DateTime<Utc>,
-) -> StoreResult<i64> {
-    let request = take_open_request(connection, row, number, amount, by)?;
-    diesel::update(budget_request::table.find(request))
-        .set((budget_request::approved_by.eq(by), budget_request::approved_at.eq(at)))
-        .execute(connection)?;
-    diesel::update(budget::table.find(row.key))
-        .set(budget::approved.eq(budget::approved + amount))
-        .execute(connection)?;
-    let posting = open_posting(connection, None)?;
-    record(
-        connection,
-        &[TransferRow {
-            customer_id: String::new(),
-            id: budget_transfer_id(request),
-            posting_id: posting.id(),
-            amount,
-            debit_account: row.expense_account,
-            credit_account: row.provision_account,
-            asset_id: row.asset_key,
-            policy_version_id: NO_POLICY,
-            code: TransferCode::Authorise.number(),
-            subject: format!("budget-request/{request}"),
-        }],
-    )?;
-    posting.seal(connection)?;
-    Ok(request)
-}
-
-/// Rejects the open request of this number, or the oldest of this budget and amount; it can never be approved from then on.
-pub fn reject_budget(
-    connection: &mut Connection,
-    row: &BudgetRow,
-    number: Option<i64>,
-    amount: i64,
-    by: &str,
-    at: DateTime<Utc>,
-) -> StoreResult<i64> {
-    let request = take_open_request(connection, row, number, amount, by)?;
-    diesel::update(budget_request::table.find(request))
-        .set((budget_request::rejected_by.eq(by), budget_request::rejected_at.eq(at)))
-        .execute(connection)?;
-    Ok(request)
-}
-
-/// The oldest request of this budget and amount that nobody decided, held until the transaction ends.
-fn take_open_request(
-    connection: &mut Connection,
-    row: &BudgetRow,
-    number: Option<i64>,
-    amount: i64,
-    by: &str,
-) -> StoreResult<i64> {
-    budget_request::table
-        .filter(budget_request::id.nullable().eq(number).or(number.is_none().into_sql::<Bool>()))
-        .filter(budget_request::budget_id.eq(row.key).and(budget_request::amount.eq(amount)))
-        .filter(budget_request::approved_at.is_null().and(budget_request::rejected_at.is_null()))
-        // Another person's first: one's own may stand beside it, and only that one cannot be approved.
-        .order((budget_request::authorised_by.eq(by), budget_request::id))
-        .select(budget_request::id)
-        .for_update()
-        .first(connection)
-        .optional()?
-        .ok_or_else(|| StoreError::NotFound("open budget request of this amount".into()))
-}
-
-/// A budget request is recognised once: its transfer's id is its own number.
-fn budget_transfer_id(request: i64) -> Uuid {
-    uuid::Builder::from_custom_bytes({
-        let mut bytes = [0_u8; 16];
-        bytes[..6].copy_from_slice(b"budget");
-        bytes[8..].copy_from_slice(&request.to_be_bytes());
-        bytes
-    })
-    .into_uuid()
-}
-
 /// The advisory lock that orders postings against questions about the past.
 const POSTING_LOCK: i64 = 0x0070_6f73_7469_6e67;
 
@@ -433,42 +328,6 @@ pub fn spend(connection: &mut Connection, budget_key: i32, amount: i64) -> Store
 pub fn give_back(connection: &mut Connection, budget_key: i32, amount: i64) -> StoreResult<()> {
     diesel::update(budget::table.find(budget_key)).set(budget::spent.eq(budget::spent - amount)).execute(connection)?;
     Ok(())
-}
-
-/// What everybody together has had of an asset under a policy: takers and minor units.
-pub fn programme_use(connection: &mut Connection, policy_key: i32, asset_key: i32) -> StoreResult<(i64, i64)> {
-    Ok(programme_use::table
-        .find((policy_key, asset_key))
-        .select((programme_use::takers, programme_use::amount))
-        .first(connection)
-        .optional()?
-        .unwrap_or_default())
-}
-
-/// Adds to what everybody has had and returns what it was before, holding the row until the transaction ends.
-pub fn add_programme_use(
-    connection: &mut Connection,
-    policy_key: i32,
-    asset_key: i32,
-    takers: i64,
-    amount: i64,
-) -> StoreResult<(i64, i64)> {
-    let (all_takers, all_amount): (i64, i64) = diesel::insert_into(programme_use::table)
-        .values((
-            programme_use::policy_id.eq(policy_key),
-            programme_use::asset_id.eq(asset_key),
-            programme_use::takers.eq(takers),
-            programme_use::amount.eq(amount),
-        ))
-        .on_conflict((programme_use::policy_id, programme_use::asset_id))
-        .do_update()
-        .set((
-            programme_use::takers.eq(programme_use::takers + takers),
-            programme_use::amount.eq(programme_use::amount + amount),
-        ))
-        .returning((programme_use::takers, programme_use::amount))
-        .get_result(connection)?;
-    Ok((all_takers - takers, all_amount - amount))
 }
 
 /// What was credited to a subject so far, by policy version and asset.

@@ -1,4 +1,4 @@
-//! What happens to a run as a whole: its moves, its limits, what it may issue, and how far it is.
+//! What happens to a run as a whole: its moves, what it may issue, and how far it is.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -7,8 +7,10 @@ use redress_domain::run::{RunMove, RunState};
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
+pub use crate::limits::LimitRow;
+use crate::limits::{self, Limited};
 use crate::runs::RunRow;
-use crate::schema::{asset, incident, roster, run, run_allowance, run_exception, run_limit};
+use crate::schema::{incident, roster, run, run_allowance, run_exception};
 
 /// Makes a move if the run's state allows it, and returns the run as it is then; none when it does not.
 pub fn advance(
@@ -96,51 +98,9 @@ pub fn served(connection: &mut Connection) -> StoreResult<Vec<i64>> {
     Ok(run::table.filter(run::served.and(run::state.eq_any(theirs))).order(run::id).select(run::id).load(connection)?)
 }
 
-/// A limit: above so much of an asset a run waits for a second person.
-#[derive(Debug, Clone, Queryable)]
-pub struct LimitRow {
-    /// The asset's key.
-    pub asset_key: i32,
-    /// The asset's code.
-    pub asset: String,
-    /// Its minor digits.
-    pub scale: i16,
-    /// Minor units.
-    pub most: i64,
-    /// Who set it.
-    pub set_by: String,
-    /// When.
-    pub set_at: DateTime<Utc>,
-}
-
-/// Every limit.
+/// Above these a run waits for a second person.
 pub fn limits(connection: &mut Connection) -> StoreResult<Vec<LimitRow>> {
-    Ok(run_limit::table
-        .inner_join(asset::table.on(asset::id.eq(run_limit::asset_id)))
-        .order(asset::code)
-        .select((asset::id, asset::code, asset::scale, run_limit::most, run_limit::set_by, run_limit::set_at))
-        .load(connection)?)
-}
-
-/// Sets the limit of an asset, or takes it away.
-pub fn set_limit(
-    connection: &mut Connection,
-    asset_key: i32,
-    most: Option<i64>,
-    by: &str,
-    at: DateTime<Utc>,
-) -> StoreResult<()> {
-    let values = |most: i64| (run_limit::most.eq(most), run_limit::set_by.eq(by), run_limit::set_at.eq(at));
-    match most {
-        None => diesel::delete(run_limit::table.find(asset_key)).execute(connection)?,
-        Some(most) => diesel::insert_into(run_limit::table)
-            .values((run_limit::asset_id.eq(asset_key), values(most)))
-            .on_conflict(run_limit::asset_id)
-            .do_update()
-            .set(values(most))
-            .execute(connection)?,
-    };
-    Ok(())
+    limits::of(connection, Limited::Run)
 }
 
 /// Says what a run may issue, by the asset's key.

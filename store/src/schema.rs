@@ -164,6 +164,7 @@ diesel::table! {
         approved_at -> Nullable<Timestamptz>,
         rejected_by -> Nullable<Text>,
         rejected_at -> Nullable<Timestamptz>,
+        kind -> Text,
     }
 }
 
@@ -329,7 +330,8 @@ diesel::table! {
 }
 
 diesel::table! {
-    run_limit (asset_id) {
+    signature_limit (what, asset_id) {
+        what -> Text,
         asset_id -> Int4,
         most -> Int8,
         set_by -> Text,
@@ -400,6 +402,33 @@ diesel::table! {
         policy_version_id -> Int4,
         code -> Int2,
         subject -> Text,
+    }
+}
+
+diesel::table! {
+    correction (id) {
+        id -> Int8,
+        kind -> Text,
+        items -> Jsonb,
+        items_hash -> Bytea,
+        reason -> Text,
+        effective_on -> Date,
+        asked_by -> Text,
+        asked_at -> Timestamptz,
+        needs_approval -> Bool,
+        approved_by -> Nullable<Text>,
+        approved_at -> Nullable<Timestamptz>,
+        rejected_by -> Nullable<Text>,
+        rejected_at -> Nullable<Timestamptz>,
+        posting_id -> Nullable<Int8>,
+    }
+}
+
+diesel::table! {
+    correction_total (correction_id, asset_id) {
+        correction_id -> Int8,
+        asset_id -> Int4,
+        amount -> Int8,
     }
 }
 
@@ -616,7 +645,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     run,
     run_chunk,
     run_exception,
-    run_limit,
+    signature_limit,
+    correction,
+    correction_total,
     run_allowance,
     posting,
     posting_total,

@@ -34,6 +34,51 @@ pub fn claims(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec
     .load(connection)?)
 }
 
+/// What moved one budget, in minor units.
+#[derive(Debug, Clone, QueryableByName)]
+pub struct BudgetSum {
+    /// The service.
+    #[diesel(sql_type = Text)]
+    pub service: String,
+    /// The asset.
+    #[diesel(sql_type = Text)]
+    pub asset: String,
+    /// Its minor digits.
+    #[diesel(sql_type = SmallInt)]
+    pub scale: i16,
+    /// Approved, whatever became of it.
+    #[diesel(sql_type = Numeric)]
+    pub approved: Decimal,
+    /// Given back.
+    #[diesel(sql_type = Numeric)]
+    pub released: Decimal,
+    /// Issued, less what was reversed.
+    #[diesel(sql_type = Numeric)]
+    pub issued: Decimal,
+    /// What its account holds.
+    #[diesel(sql_type = Numeric)]
+    pub left: Decimal,
+}
+
+/// What moved the budgets of an incident, by service and asset, from the totals of the postings: the counters that a
+/// budget's row keeps for the batch job are not asked.
+pub fn budgets(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<BudgetSum>> {
+    Ok(diesel::sql_query(
+        "SELECT service.name AS service, asset.code AS asset, asset.scale,
+                coalesce(sum(moved.amount) FILTER (WHERE moved.code = 1), 0) AS approved,
+                coalesce(-sum(moved.amount) FILTER (WHERE moved.code = 7), 0) AS released,
+                coalesce(-sum(moved.amount) FILTER (WHERE moved.code NOT IN (1, 7)), 0) AS issued,
+                coalesce(sum(moved.amount), 0) AS left
+         FROM budget JOIN service ON service.id = budget.service_id JOIN asset ON asset.id = budget.asset_id
+         LEFT JOIN (SELECT credit_account AS account_id, code, amount FROM posting_total
+                    UNION ALL SELECT debit_account, code, -amount FROM posting_total) AS moved
+             ON moved.account_id = budget.provision_id
+         WHERE budget.incident_id = $1 GROUP BY service.name, asset.code, asset.scale ORDER BY service.name, asset.code",
+    )
+    .bind::<Integer, _>(incident_key)
+    .load(connection)?)
+}
+
 /// What became of the credits of one policy version in one asset, each figure in minor units and net of reversals.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct FlowSum {

@@ -1,9 +1,11 @@
 //! Reads the books again: what the hot path carries by construction is proved here, row by row where it fails.
 
 mod claims;
+mod corrections;
 mod files;
 mod flows;
 mod levels;
+mod programmes;
 mod runs;
 
 use diesel::prelude::*;
@@ -98,12 +100,30 @@ const QUERIES: &[Query] = &[
         faults: "SELECT format('budget %s: it says %s approved and %s issued, the ledger %s and %s', budget.id,
                                budget.approved, budget.spent, coalesce(told.approved, 0), coalesce(told.spent, 0)) AS fault
                  FROM budget LEFT JOIN (
-                     SELECT account_id, sum(amount) FILTER (WHERE code = 1) AS approved,
-                            -sum(amount) FILTER (WHERE code <> 1) AS spent
+                     SELECT account_id, sum(amount) FILTER (WHERE code IN (1, 7)) AS approved,
+                            -sum(amount) FILTER (WHERE code NOT IN (1, 7)) AS spent
                      FROM (SELECT credit_account AS account_id, code, amount FROM posting_total
                            UNION ALL SELECT debit_account, code, -amount FROM posting_total) AS moved
                      GROUP BY account_id) AS told ON told.account_id = budget.provision_id
                  WHERE budget.approved <> coalesce(told.approved, 0) OR budget.spent <> coalesce(told.spent, 0)",
+    },
+    Query {
+        name: "every approved budget request is one transfer of its budget, and no other transfer moves a budget",
+        reads: "SELECT count(*) AS rows FROM budget_request",
+        faults: "SELECT format('budget request %s (%s %s, approved: %s): the ledger has %s %s in transfer %s',
+                               coalesce(asked.id::text, 'none'), asked.kind, asked.amount,
+                               coalesce(asked.approved, false), moved.code, moved.amount,
+                               coalesce(moved.id::text, 'none')) AS fault
+                 FROM (SELECT request.id, request.kind, request.amount, request.approved_at IS NOT NULL AS approved,
+                              'budget-request/' || request.id AS subject, CASE kind WHEN 'release' THEN 7 ELSE 1 END AS code,
+                              CASE kind WHEN 'release' THEN provision_id ELSE expense_id END AS debit,
+                              CASE kind WHEN 'release' THEN expense_id ELSE provision_id END AS credit
+                       FROM budget_request AS request JOIN budget ON budget.id = request.budget_id) AS asked
+                 FULL JOIN (SELECT * FROM transfer WHERE customer_id = '' AND code IN (1, 7)) AS moved
+                     ON moved.subject = asked.subject
+                 WHERE coalesce(asked.approved, false) <> (moved.id IS NOT NULL)
+                    OR (asked.code, asked.amount, asked.debit, asked.credit)
+                       <> (moved.code, moved.amount, moved.debit_account, moved.credit_account)",
     },
     Query {
         name: "every issued claim has its credit, and every credited claim is issued",
@@ -143,6 +163,8 @@ pub fn run(connection: &mut Connection, trust: &Trust) -> StoreResult<Vec<Check>
             .chain(claims::QUERIES)
             .chain(files::QUERIES)
             .chain(runs::QUERIES)
+            .chain(programmes::QUERIES)
+            .chain(corrections::QUERIES)
             .map(|query| {
                 let counted: Counted = diesel::sql_query(query.reads).get_result(connection)?;
                 let faults: Vec<Fault> =

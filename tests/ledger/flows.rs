@@ -2,13 +2,8 @@
 
 use serde_json::Value;
 
-use super::{PROVISION, balance, books, credit, credited, credits, record, reverse};
+use super::{PROVISION, balance, books, credit, credited, credits, movement, record, reverse};
 use crate::harness::{INCIDENT, Redress};
-
-/// The transfer of the first movement of a customer's first credit.
-fn movement(redress: &Redress, customer: &str, place: usize) -> String {
-    credits(redress, customer)[0]["movements"][place]["transfer"].as_str().unwrap().to_owned()
-}
 
 #[test]
 fn an_acknowledgement_that_cannot_be_is_refused_alone_with_its_line() {
@@ -302,6 +297,50 @@ fn an_export_is_the_ledger_whole_in_either_layout() {
             drop(export.stdout.take());
             assert_eq!(export.wait().unwrap().code(), Some(0));
         }
+    });
+}
+
+#[test]
+fn exposure_reads_nothing_but_the_ledger_and_keeps_face_cost_and_breakage_apart() {
+    Redress::test(|redress| {
+        credited(redress, &[("a", "h", "10.00"), ("b", "h", "5.00"), ("c", "h", "2.00")]);
+        record(redress, "deliver", &format!("a,{},,,\n", credit(redress, "a"))).succeeds();
+        record(redress, "expire", &format!("b,{},4.00,,\n", credit(redress, "b"))).succeeds();
+        reverse(redress, &[&credit(redress, "c")], &[]).succeeds();
+        let exposure = redress.run(&["report", "exposure", "--format", "json"]).succeeds().stdout;
+        let shown: Value = serde_json::from_str(&exposure).unwrap();
+        let credit = &shown["incidents"][0]["credits"][0];
+        let figures = ["amount", "reversed", "breakage", "face", "cost"].map(|figure| credit[figure].as_str().unwrap());
+        assert_eq!(figures, ["15.00", "2.00", "4.00", "24000 KRW", "22500 KRW"], "{credit}");
+        let budget = &shown["incidents"][0]["budgets"][0];
+        let figures = ["approved", "released", "issued", "left"].map(|figure| budget[figure].as_str().unwrap());
+        assert_eq!(figures, ["1000.00", "0.00", "15.00", "985.00"], "{budget}");
+        // Everything is taken away but the totals of the postings and the names that they speak in.
+        let copy = redress.copy();
+        let names = [
+            "posting",
+            "posting_total",
+            "account",
+            "asset",
+            "budget",
+            "incident",
+            "service",
+            "policy",
+            "policy_version",
+            "staff",
+            "__diesel_schema_migrations",
+        ];
+        let others = copy.text(&format!(
+            "SELECT string_agg(quote_ident(relname), ', ') FROM pg_class
+             WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND relname <> ALL ('{{{}}}')",
+            names.join(",")
+        ));
+        copy.sql(&format!("TRUNCATE {others}; UPDATE budget SET spent = 0, approved = 0"));
+        assert_eq!(copy.number("SELECT count(*) FROM transfer"), 0);
+        let run = |copy: &Redress| copy.run(&["report", "exposure", "--format", "json"]).succeeds().stdout;
+        assert_eq!(run(&copy), exposure);
+        copy.sql("UPDATE posting_total SET amount = amount + 1 WHERE code = 2");
+        assert_ne!(run(&copy), exposure, "it is the totals that are read");
     });
 }
 

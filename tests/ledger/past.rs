@@ -28,9 +28,26 @@ fn a_group_has_totals_and_a_name_is_no_prefix_of_another() {
         redress.run(&["report", "liability", "--at", "2999-01-01T00:00:00Z"]).fails(2, "future");
         let long_ago = redress.json(&["ledger", "balance", "owed/GBP", "--at", "2022-10-15T00:00:00Z"]);
         assert_eq!(long_ago["balances"][0]["balance"], "0.00");
+        // A group at an instant is what it was: its accounts and its totals, whatever came since.
+        let at = group["at"].as_str().unwrap();
+        redress.with_budget("melon", "GBP", "3.00").with_budget("kakaotalk", "KRW", "1");
+        reverse(redress, &[&credit(redress, "a")], &["--amount", "4.00"]).succeeds();
+        for name in ["provision/kakao-2022-10-15", "provision/kakao-2022-10-15/melon", "owed"] {
+            let (then, now) =
+                (redress.json(&["ledger", "balance", name, "--at", at]), redress.json(&["ledger", "balance", name]));
+            assert_ne!(then["totals"], now["totals"], "{name}");
+            let pence = |one: &Value| one["balance"].as_str().unwrap().replace('.', "").parse::<i64>().unwrap();
+            let of_pounds = |list: &str| -> i64 {
+                let all = then[list].as_array().unwrap().iter();
+                all.filter(|one| one["asset"] == "GBP").map(pence).sum()
+            };
+            assert_eq!(of_pounds("balances"), of_pounds("totals"), "{then}");
+        }
+        assert_eq!(redress.json(&["ledger", "balance", "provision/kakao-2022-10-15", "--at", at]), group);
     });
 }
 
+/// facts.md §4: "deleting metadata rewrote point-in-time reads".
 #[test]
 fn an_answer_about_the_past_is_never_rewritten() {
     Redress::test(|redress| {
@@ -82,6 +99,7 @@ fn an_answer_about_the_past_is_never_rewritten() {
     });
 }
 
+/// facts.md §4: "every issue debits one payer account: row locks on it stop everything".
 #[test]
 fn a_lock_on_the_payers_row_does_not_stop_everything() {
     Redress::test(|redress| {

@@ -50,7 +50,7 @@ pub struct SteerArgs {
     pub by: String,
 }
 
-/// Flags of `run limit`.
+/// Flags of `run limit`, `credit limit` and `staff limit`.
 #[derive(Debug, Clone, Args)]
 pub struct LimitArgs {
     /// The asset, such as KRW

@@ -9,9 +9,11 @@ use redress_domain::log::{CreditProof, Proof, PublicKey};
 use rust_decimal::Decimal;
 
 use super::print::{self, amount, document};
-use crate::app::App;
+use super::print_or;
+use crate::app::{Actor, App};
 use crate::cli::Format;
 use crate::error::{AppError, AppResult};
+use crate::secrets::SIGNING_KEY;
 use crate::use_cases::audit;
 
 /// Reads everything again; exits 1 where it fails.
@@ -33,10 +35,7 @@ pub(super) fn export_head(app: &App, file: Option<&Path>, format: Format) -> App
         document(&head);
         return Ok(ExitCode::SUCCESS);
     };
-    let writing = || format!("writing {}", file.display());
-    let mut text = serde_json::to_vec_pretty(&head).map_err(|error| AppError::io(writing())(error.into()))?;
-    text.push(b'\n');
-    std::fs::write(file, text).map_err(AppError::io(writing()))?;
+    write_json(file, &head)?;
     match format {
         Format::Json => document(&head),
         Format::Text => println!(
@@ -48,11 +47,43 @@ pub(super) fn export_head(app: &App, file: Option<&Path>, format: Format) -> App
     Ok(ExitCode::SUCCESS)
 }
 
+fn write_json(file: &Path, value: &impl serde::Serialize) -> AppResult<()> {
+    let writing = || format!("writing {}", file.display());
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| AppError::io(writing())(error.into()))?;
+    text.push(b'\n');
+    std::fs::write(file, text).map_err(AppError::io(writing()))
+}
+
+/// Changes the key that signs the log's heads.
+pub(super) fn rotate_key(app: &App, new_key: Option<&Path>, by: &str, format: Format) -> AppResult<ExitCode> {
+    let change = audit::rotate_key(app, new_key, &Actor::at_command_line(Some(by)))?;
+    let follows = app.secrets.signer().public_key() == change.new;
+    print_or(format, &change, || {
+        println!("The log's heads are signed by key {} from now on; before, by {}.", change.new, change.old);
+        println!("Publish the new key, and what redress audit keys writes for whoever holds a proof of before.");
+        if !follows {
+            println!("Now put the new key into {SIGNING_KEY} (or its file) of every server and start them again:");
+            println!("until then they serve, and seal nothing.");
+        }
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes every change of the log's key, to a file or to stdout.
+pub(super) fn keys(app: &App, file: Option<&Path>) -> AppResult<ExitCode> {
+    let changes = audit::key_changes(app)?;
+    match file {
+        Some(file) => write_json(file, &changes)?,
+        None => document(&changes),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 /// Checks a claimant's proof, without any installation.
-pub(super) fn check_proof(file: &Path, key: Option<&str>, format: Format) -> AppResult<ExitCode> {
+pub(super) fn check_proof(file: &Path, key: Option<&str>, keys: Option<&Path>, format: Format) -> AppResult<ExitCode> {
     let key: Option<PublicKey> =
         key.map(|text| text.parse().map_err(|error| AppError::Usage(format!("--key: {error}")))).transpose()?;
-    let proof = audit::check_proof(file, key.as_ref())?;
+    let proof = audit::check_proof(file, key.as_ref(), keys)?;
     match format {
         Format::Json => document(&serde_json::json!({
             "holds": true, "claim": proof.claim, "size": proof.head.size, "at": proof.head.at,

@@ -8,11 +8,13 @@ use redress_domain::id::{CustomerId, ReasonCode, TransferId};
 use rust_decimal::Decimal;
 
 use super::print::table;
-use super::print_or;
+use super::{limit, print_or};
 use crate::app::{Actor, App};
 use crate::cli::{CorrectionArgs, CreditCommand, Format};
 use crate::error::{AppError, AppResult};
-use crate::use_cases::credits::{self, Corrected, Correction, CreditView, Ground, file};
+use crate::use_cases::credits::corrections::{self, Asked, Corrected, Correction, CorrectionView, Ground, Kind};
+use crate::use_cases::credits::{self, CreditView, file};
+use crate::use_cases::limits::Limited;
 
 /// The most refused rows that are printed for people.
 const SHOWN: usize = 20;
@@ -28,19 +30,92 @@ pub(super) fn run(app: &App, command: CreditCommand, format: Format) -> AppResul
             let taken = file::take(app, Flow::Expire, &file, &Actor::at_command_line(Some(&by)))?;
             Ok(print_taken(&taken, "expired", format))
         }
-        CreditCommand::Reverse(args) => {
-            let (items, ground) = parse(&args)?;
-            let made = credits::reverse(app, &items, &ground, &Actor::at_command_line(Some(&args.by)))?;
-            print_made(&made, "Reversed", format);
+        CreditCommand::Reverse(args) => ask(app, Kind::Reverse, &args, format),
+        CreditCommand::WriteOff(args) => ask(app, Kind::WriteOff, &args, format),
+        CreditCommand::Corrections { id } => show(app, id, format),
+        CreditCommand::Approve(args) => {
+            let made = corrections::approve(app, args.id, &Actor::at_command_line(Some(&args.by)))?;
+            print_made(&made, "Moved", format);
             Ok(ExitCode::SUCCESS)
         }
-        CreditCommand::WriteOff(args) => {
-            let (items, ground) = parse(&args)?;
-            let made = credits::write_off(app, &items, &ground, &Actor::at_command_line(Some(&args.by)))?;
-            print_made(&made, "Wrote off", format);
+        CreditCommand::Reject(args) => {
+            let view = corrections::reject(app, args.id, &Actor::at_command_line(Some(&args.by)))?;
+            print_or(format, &view, || println!("Rejected: correction {}. Nothing was moved.", view.id));
+            Ok(ExitCode::SUCCESS)
+        }
+        CreditCommand::Limit(args) => {
+            limit::run(app, Limited::Correction, &args, format)?;
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Corrects, or leaves it to a second person: then nothing was done yet, and the exit code says so.
+fn ask(app: &App, kind: Kind, args: &CorrectionArgs, format: Format) -> AppResult<ExitCode> {
+    let (items, ground) = parse(args)?;
+    let verb = match kind {
+        Kind::Reverse => "Reversed",
+        Kind::WriteOff => "Wrote off",
+    };
+    match corrections::ask(app, kind, &items, &ground, &Actor::at_command_line(Some(&args.by)))? {
+        Asked::Done(made) => {
+            print_made(&made, verb, format);
+            Ok(ExitCode::SUCCESS)
+        }
+        Asked::Waits(view) => {
+            print_or(format, &serde_json::json!({ "corrections": [], "waits": view }), || {
+                println!(
+                    "WAITS FOR APPROVAL: {}, above the limit of {} alone within a day. Nothing was moved.\n\
+                     redress credit approve {} --as SOMEBODY-ELSE",
+                    totals(&view),
+                    view.asked_by,
+                    view.id
+                );
+            });
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn totals(view: &CorrectionView) -> String {
+    let shown: Vec<String> =
+        view.totals.iter().map(|total| format!("{} {}", grouped(&total.amount), total.asset)).collect();
+    format!("{} of {} ({} transfers)", view.kind, shown.join(" and "), view.transfers)
+}
+
+fn show(app: &App, id: Option<i64>, format: Format) -> AppResult<ExitCode> {
+    if let Some(id) = id {
+        let view = corrections::show(app, id)?;
+        print_or(format, &view, || {
+            println!("Correction {}: {}, {}.", view.id, totals(&view), view.state);
+            println!(
+                "Asked for by {} at {}, on {} ({}).",
+                view.asked_by, view.asked_at, view.effective_on, view.reason
+            );
+            let rows: Vec<Vec<String>> = view
+                .items
+                .iter()
+                .map(|item| {
+                    let amount = grouped(&item.amount);
+                    vec![item.transfer.to_string(), item.customer.clone(), amount, item.asset.clone()]
+                })
+                .collect();
+            table(&["transfer", "customer", ">amount", "asset"], &rows);
+        });
+        return Ok(ExitCode::SUCCESS);
+    }
+    let views = corrections::list(app)?;
+    print_or(format, &serde_json::json!({ "corrections": views }), || {
+        let rows: Vec<Vec<String>> = views
+            .iter()
+            .map(|view| {
+                let decided = view.decided_by.clone().unwrap_or_default();
+                vec![view.id.to_string(), view.state.to_owned(), totals(view), view.asked_by.clone(), decided]
+            })
+            .collect();
+        table(&[">number", "state", "what", "asked by", "decided by"], &rows);
+    });
+    Ok(ExitCode::SUCCESS)
 }
 
 fn parse(args: &CorrectionArgs) -> AppResult<(Vec<Correction>, Ground)> {

@@ -2,9 +2,11 @@
 
 mod audit;
 mod backup;
+mod budget;
 mod credit;
 mod doctor;
 mod ledger;
+mod limit;
 mod notify;
 pub mod policy;
 pub mod print;
@@ -21,13 +23,11 @@ use redress_store::migrations;
 use self::print::document;
 use crate::app::{Actor, App, Database};
 use crate::cli::{
-    AuditCommand, BudgetArgs, BudgetCommand, Cli, Command, Format, Global, IncidentCommand, IssueArgs, PolicyCommand,
-    ReportCommand, RosterCommand,
+    AuditCommand, Cli, Command, Format, Global, IncidentCommand, IssueArgs, PolicyCommand, ReportCommand, RosterCommand,
 };
 use crate::error::{AppError, AppResult};
 use crate::settings::Settings;
-use crate::use_cases::budgets::Act;
-use crate::use_cases::{self, budgets, incidents, issue, policies, reports, rosters, simulate};
+use crate::use_cases::{self, incidents, issue, policies, reports, rosters, simulate};
 
 /// Runs a command.
 pub fn run(cli: Cli) -> AppResult<ExitCode> {
@@ -49,7 +49,9 @@ pub fn run(cli: Cli) -> AppResult<ExitCode> {
             print_or(format, &done, || print::simulation(&done));
             Ok(ExitCode::SUCCESS)
         }
-        Command::Audit(AuditCommand::CheckProof { file, key }) => audit::check_proof(&file, key.as_deref(), format),
+        Command::Audit(AuditCommand::CheckProof { file, key, keys }) => {
+            audit::check_proof(&file, key.as_deref(), keys.as_deref(), format)
+        }
         command => {
             let app = open(&global)?;
             let code = with_database(&app, command, format)?;
@@ -139,9 +141,7 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
                 }
             });
         }
-        Command::Budget(BudgetCommand::Authorise(args)) => budget(app, &args, format, Act::Authorise)?,
-        Command::Budget(BudgetCommand::Approve(args)) => budget(app, &args, format, Act::Approve)?,
-        Command::Budget(BudgetCommand::Reject(args)) => budget(app, &args, format, Act::Reject)?,
+        Command::Budget(command) => budget::run(app, command, format)?,
         Command::Issue(args) => return issue_credits(app, &args, format),
         Command::Run(command) => return run::run(app, command, format),
         Command::Notify(args) => notify::run(app, args, format)?,
@@ -149,6 +149,10 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
         Command::Ledger(command) => return ledger::run(app, command, format),
         Command::Verify { head } => return audit::verify(app, head.as_deref(), format),
         Command::Audit(AuditCommand::ExportHead { file }) => return audit::export_head(app, file.as_deref(), format),
+        Command::Audit(AuditCommand::RotateKey { new_key_file, by }) => {
+            return audit::rotate_key(app, new_key_file.as_deref(), &by, format);
+        }
+        Command::Audit(AuditCommand::Keys { file }) => return audit::keys(app, file.as_deref()),
         Command::Report(ReportCommand::Exposure { incident }) => {
             let incident = incident.as_deref().map(incident_flag).transpose()?;
             let report = reports::exposure(app, incident.as_ref())?;
@@ -197,20 +201,6 @@ fn migrate(settings: &Settings, plan: bool) -> AppResult<ExitCode> {
         Format::Text => names.iter().for_each(|name| println!("{verb} {name}")),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn budget(app: &App, args: &BudgetArgs, format: Format, act: Act) -> AppResult<()> {
-    let order = budgets::BudgetOrder::parse(&args.incident, &args.service, &args.asset, &args.amount)?;
-    let request = budgets::order(app, &order, &Actor::at_command_line(Some(&args.by)), act)?;
-    let verb = act.done();
-    let state = serde_json::json!({ "request": request, "state": verb });
-    print_or(format, &state, || {
-        println!("{verb} {} {} for {} (request {request}).", order.amount, order.asset, order.service);
-        if act == Act::Authorise {
-            println!("It counts once a second person approves it: redress budget approve … --as SOMEBODY-ELSE");
-        }
-    });
-    Ok(())
 }
 
 fn issue_credits(app: &App, args: &IssueArgs, format: Format) -> AppResult<ExitCode> {

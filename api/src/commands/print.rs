@@ -191,10 +191,11 @@ pub fn exposure(report: &Exposure) {
             .budgets
             .iter()
             .map(|b| {
-                vec![b.service.clone(), b.asset.clone(), grouped(&b.approved), grouped(&b.issued), grouped(&b.left)]
+                let figures = [&b.approved, &b.released, &b.issued, &b.left].map(|figure| grouped(figure));
+                [b.service.clone(), b.asset.clone()].into_iter().chain(figures).collect()
             })
             .collect();
-        table(&["service", "asset", ">approved", ">issued", ">left"], &rows);
+        table(&["service", "asset", ">approved", ">given back", ">issued", ">left"], &rows);
         println!();
         let rows: Vec<Vec<String>> = incident
             .credits
@@ -206,12 +207,13 @@ pub fn exposure(report: &Exposure) {
                     credit.asset.clone(),
                     grouped(&credit.credits.to_string()),
                     grouped(&credit.amount),
+                    grouped(&credit.breakage),
                     worth(&credit.face),
                     worth(&credit.cost),
                 ]
             })
             .collect();
-        table(&["policy", "asset", ">credits", ">amount", ">face value", ">cost"], &rows);
+        table(&["policy", "asset", ">credits", ">amount", ">breakage", ">face value", ">cost"], &rows);
     }
 }
 

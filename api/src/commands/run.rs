@@ -2,17 +2,17 @@
 
 use std::process::ExitCode;
 
-use redress_domain::AssetCode;
 use redress_domain::asset::grouped;
 use rust_decimal::Decimal;
 
 use super::print::{self, amount, table};
-use super::print_or;
+use super::{limit, print_or};
 use crate::app::{Actor, App};
-use crate::cli::{Format, LimitArgs, RunCommand, SteerArgs};
-use crate::error::{AppError, AppResult};
+use crate::cli::{Format, RunCommand, SteerArgs};
+use crate::error::AppResult;
+use crate::use_cases::issue;
+use crate::use_cases::limits::Limited;
 use crate::use_cases::runs::{self, RunView};
-use crate::use_cases::{budgets, issue};
 use crate::workers::Workers;
 
 pub(super) fn run(app: &App, command: RunCommand, format: Format) -> AppResult<ExitCode> {
@@ -38,7 +38,7 @@ pub(super) fn run(app: &App, command: RunCommand, format: Format) -> AppResult<E
             runs::resume(app, id, false, &actor)?;
             return execute(app, format, |progress| issue::go_on(app, id, usize::from(workers), &actor, progress));
         }
-        RunCommand::Limit(args) => limit(app, &args, format)?,
+        RunCommand::Limit(args) => limit::run(app, Limited::Run, &args, format)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -127,32 +127,6 @@ fn show(app: &App, id: i64, format: Format) -> AppResult<()> {
             for (policy, version) in &plan.basis.versions {
                 println!("  {policy} {version}");
             }
-        }
-    });
-    Ok(())
-}
-
-fn limit(app: &App, args: &LimitArgs, format: Format) -> AppResult<()> {
-    if let (Some(asset), Some(by)) = (&args.asset, &args.by) {
-        let asset = AssetCode::parse(asset).map_err(|error| AppError::Invalid(format!("--asset: {error}")))?;
-        let most = match (&args.amount, args.none) {
-            (Some(amount), _) => Some(budgets::parse_amount(amount)?),
-            (None, true) => None,
-            (None, false) => return Err(AppError::Invalid("say how much with --amount N, or --none".into())),
-        };
-        runs::set_limit(app, &asset, most, &Actor::at_command_line(Some(by)))?;
-    }
-    let limits = runs::limits(app)?;
-    print_or(format, &limits, || {
-        if limits.is_empty() {
-            println!("No limit is set: every run begins without a second person.");
-        } else {
-            println!("Above these a run waits for a second person:");
-            let rows: Vec<Vec<String>> = limits
-                .iter()
-                .map(|limit| vec![limit.asset.clone(), grouped(&limit.most), limit.set_by.clone()])
-                .collect();
-            table(&["asset", ">most", "set by"], &rows);
         }
     });
     Ok(())

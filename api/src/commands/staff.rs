@@ -6,11 +6,12 @@ use redress_domain::id::ServiceId;
 use redress_store::staff as rows;
 
 use super::print::table;
-use super::print_or;
+use super::{limit, print_or};
 use crate::app::{Actor, App};
 use crate::cli::{Format, StaffCommand};
 use crate::error::{AppError, AppResult};
 use crate::use_cases::enrolment::{self, PasswordSet};
+use crate::use_cases::limits::Limited;
 use crate::use_cases::staff::{self, NewMember};
 
 pub(super) fn run(app: &App, command: StaffCommand, format: Format) -> AppResult<()> {
@@ -28,6 +29,7 @@ pub(super) fn run(app: &App, command: StaffCommand, format: Format) -> AppResult
             Ok(())
         }
         StaffCommand::List => list(app, format),
+        StaffCommand::Limit(args) => limit::run(app, Limited::Decision, &args, format),
         StaffCommand::Revoke { name } => {
             staff::revoke(app, &name, &actor)?;
             print_or(format, &serde_json::json!({ "name": name, "state": "revoked" }), || {

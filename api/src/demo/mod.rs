@@ -202,13 +202,14 @@ fn authorise(app: &App, incident: &IncidentId, plan: &issue::Report) -> AppResul
     for ((service, asset), (minor, scale)) in needed {
         let invalid = |error: String| AppError::Invalid(error);
         let order = budgets::BudgetOrder {
+            kind: budgets::RequestKind::Authorise,
             incident: incident.clone(),
             service: ServiceId::parse(service).map_err(|error| invalid(error.to_string()))?,
             asset: AssetCode::parse(asset).map_err(|error| invalid(error.to_string()))?,
             amount: scaled(Decimal::from(round_up(minor.saturating_add(minor / 10))), scale),
         };
         let by = |name: &str| Actor { name: name.into(), origin: origin.clone() };
-        budgets::order(app, &order, &by(FINANCE), budgets::Act::Authorise)?;
+        budgets::order(app, &order, &by(FINANCE), budgets::Act::Ask)?;
         budgets::order(app, &order, &by(SECOND_FINANCE), budgets::Act::Approve)?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! `/v1/budgets`: what may be issued, asked for by one person and approved by another.
+//! `/v1/budgets`: what may be issued, and giving back what is left; asked for by one person and approved by another.
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use redress_domain::AssetCode;
@@ -16,7 +16,7 @@ use super::query::query;
 use crate::app::App;
 use crate::error::AppError;
 use crate::rights::Right;
-use crate::use_cases::budgets::{self, Act, BudgetOrder, BudgetsView, RequestView};
+use crate::use_cases::budgets::{self, Act, BudgetOrder, BudgetsView, RequestKind, RequestView};
 use crate::use_cases::once::{Done, Once};
 
 /// Of which incident.
@@ -90,11 +90,49 @@ pub async fn authorise(
     request: HttpRequest,
     payload: web::Payload,
 ) -> ApiResult<HttpResponse> {
-    let actor = staff.may(Right::AuthoriseBudgets)?;
+    ask(app, staff, request, payload, RequestKind::Authorise).await
+}
+
+/// Ask to give back what is left
+///
+/// It leaves the budget once a second person approves it, if that much is still left then. A retry with the same
+/// Idempotency-Key and body asks once.
+#[utoipa::path(
+    post, path = "/v1/budgets/release", tag = "ledger", operation_id = "release_budget",
+    request_body(content = NewBudget, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Asked for", body = RequestView),
+        (status = 400, description = "The body is not JSON, or the Idempotency-Key is missing", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such incident or service", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Less is left, or the first request with this key is under way", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A field cannot be used, or the key came with another body", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away; nothing was recorded", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn release(
+    app: web::Data<App>,
+    staff: Staff,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> ApiResult<HttpResponse> {
+    ask(app, staff, request, payload, RequestKind::Release).await
+}
+
+async fn ask(
+    app: web::Data<App>,
+    staff: Staff,
+    request: HttpRequest,
+    payload: web::Payload,
+    kind: RequestKind,
+) -> ApiResult<HttpResponse> {
+    let actor = staff.may(Act::Ask.right())?;
     let key = idempotency_key(&request)?;
     let bytes = body::bytes(&request, payload).await?;
     let new: NewBudget = body::parse(&bytes)?;
     let order = BudgetOrder {
+        kind,
         incident: IncidentId::parse(&new.incident).map_err(|e| ApiError::field("/incident", e.to_string()))?,
         service: ServiceId::parse(&new.service).map_err(|e| ApiError::field("/service", e.to_string()))?,
         asset: AssetCode::parse(&new.asset).map_err(|e| ApiError::field("/asset", e.to_string()))?,
@@ -102,22 +140,24 @@ pub async fn authorise(
     };
     let request = [request.path().as_bytes(), b"\n", &bytes].concat();
     let once = Once { customer: String::new(), who: actor.name.clone(), key, request };
-    match web::block(move || budgets::authorise_once(&app, &order, &once, &actor)).await?? {
+    match web::block(move || budgets::ask_once(&app, &order, &once, &actor)).await?? {
         Done::Answer { body, .. } => Ok(HttpResponse::Ok().content_type("application/json").body(body)),
         Done::KeyReused => Err(ApiError::new(Code::IdempotencyKeyReused)),
         Done::KeyInFlight => Err(ApiError::new(Code::IdempotencyKeyInFlight)),
     }
 }
 
-/// Approve an amount that another asked for
+/// Approve what another asked for
+///
+/// An amount can be issued from then on; what was to be given back has left the budget.
 #[utoipa::path(
     post, path = "/v1/budgets/{id}/approve", tag = "ledger", operation_id = "approve_budget",
     params(("id" = i64, Path, description = "The request's number")),
     responses(
-        (status = 200, description = "Approved: it can be issued from now on", body = RequestView),
+        (status = 200, description = "Approved", body = RequestView),
         (status = 400, description = "The number is none", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such request", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It was decided before, or it is one's own", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It was decided before, it is one's own, or less is left than is to be given back", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away; nothing was recorded", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -125,7 +165,7 @@ pub async fn approve(app: web::Data<App>, staff: Staff, id: web::Path<String>) -
     decide(app, staff, &id, Act::Approve).await
 }
 
-/// Reject an amount that was asked for
+/// Reject what was asked for
 ///
 /// It can never be approved then.
 #[utoipa::path(

@@ -1,21 +1,17 @@
-//! `/v1/ledger` and `/v1/credits`: what stands in the books, and moving it back.
+//! `/v1/ledger` and `/v1/credits`: what stands in the books.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::{DateTime, NaiveDate, Utc};
-use redress_domain::id::{CustomerId, ReasonCode, TransferId};
-use rust_decimal::Decimal;
+use chrono::{DateTime, Utc};
+use redress_domain::id::CustomerId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use uuid::Uuid;
-use validator::Validate;
 
-use super::body;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use super::query::query;
 use crate::app::App;
 use crate::rights::Right;
-use crate::use_cases::credits::{self, Correction, CreditView, Ground};
+use crate::use_cases::credits::{self, CreditView};
 use crate::use_cases::ledger;
 
 /// An instant.
@@ -120,65 +116,4 @@ pub async fn credits_of(app: web::Data<App>, staff: Staff, request: HttpRequest)
         .map_err(|error| ApiError::with_detail(Code::InvalidRequest, error.to_string()))?;
     let credits = web::block(move || credits::list(&app, &customer)).await??;
     Ok(HttpResponse::Ok().json(CreditList { credits }))
-}
-
-/// Why something is moved back.
-#[derive(Debug, Deserialize, Validate, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Reversal {
-    /// Why, as a code.
-    #[schema(example = "credited-in-error")]
-    pub reason: String,
-    /// Whose it is; without, the whole ledger is searched.
-    pub customer: Option<String>,
-    /// How much, in the asset's unit; the whole when none.
-    #[schema(value_type = Option<String>)]
-    pub amount: Option<Decimal>,
-    /// From when it counts for people; today when none. Balances of the past stay what they were.
-    pub date: Option<NaiveDate>,
-}
-
-/// What a reversal did.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Reversed {
-    /// The transfers that were made.
-    pub corrections: Vec<credits::Corrected>,
-}
-
-/// Reverse a credit, or what happened to one
-///
-/// Each original is reversed at most once: a second request is 409 `transfer_reversed_already` and moves nothing, so no
-/// Idempotency-Key is needed.
-#[utoipa::path(
-    post, path = "/v1/credits/{id}/reverse", tag = "ledger", operation_id = "reverse_credit",
-    params(("id" = Uuid, Path, description = "The credit, delivery, expiry or write-off")),
-    request_body(content = Reversal, content_type = "application/json"),
-    responses(
-        (status = 200, description = "Moved back", body = Reversed),
-        (status = 400, description = "The body is not JSON, or the id is not a UUID", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such transfer", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It was reversed before, or the ledger refuses; nothing was moved", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field cannot be used", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away; nothing was recorded", body = Problem, content_type = "application/problem+json"),
-    )
-)]
-pub async fn reverse(
-    app: web::Data<App>,
-    staff: Staff,
-    id: web::Path<String>,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> ApiResult<HttpResponse> {
-    let actor = staff.may(Right::ReverseCredits)?;
-    let id = Uuid::parse_str(&id).map_err(|_| ApiError::with_detail(Code::InvalidPath, "the id is not a UUID"))?;
-    let asked: Reversal = body::json(&request, payload).await?;
-    let reason = ReasonCode::parse(&asked.reason).map_err(|error| ApiError::field("/reason", error.to_string()))?;
-    let customer = asked.customer.as_deref().map(CustomerId::parse).transpose();
-    let customer = customer.map_err(|error| ApiError::field("/customer", error.to_string()))?;
-    let item = Correction { transfer: TransferId(id), customer, amount: asked.amount };
-    let ground = Ground { reason, on: asked.date };
-    let corrections = web::block(move || credits::reverse(&app, &[item], &ground, &actor)).await??;
-    Ok(HttpResponse::Ok().json(Reversed { corrections }))
 }

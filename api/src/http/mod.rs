@@ -9,6 +9,7 @@ pub mod claimant;
 pub mod claimants;
 pub mod claims;
 mod cookies;
+pub mod corrections;
 mod credentials;
 pub mod desk;
 pub mod docs;
@@ -111,10 +112,15 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/audit/proof/{claim}").get(audit::proof))
                 .service(resource("/audit").get(audit::list))
                 .service(resource("/budgets").get(budgets::list).post(budgets::authorise))
+                .service(resource("/budgets/release").post(budgets::release))
                 .service(resource("/budgets/{id}/approve").post(budgets::approve))
                 .service(resource("/budgets/{id}/reject").post(budgets::reject))
                 .service(resource("/credits").get(ledger::credits_of))
-                .service(resource("/credits/{id}/reverse").post(ledger::reverse))
+                .service(resource("/credits/{id}/reverse").post(corrections::reverse))
+                .service(resource("/corrections").get(corrections::list))
+                .service(resource("/corrections/{id}").get(corrections::show))
+                .service(resource("/corrections/{id}/approve").post(corrections::approve))
+                .service(resource("/corrections/{id}/reject").post(corrections::reject))
                 .service(resource("/ledger/accounts/{id}/balance").get(ledger::balance))
                 .service(resource("/ledger/transfers").get(ledger::transfers))
                 .service(resource("/reports/funnel").get(reports::funnel))

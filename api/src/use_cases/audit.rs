@@ -4,27 +4,36 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use redress_domain::log::documents::spell;
-use redress_domain::log::{Proof, PublicKey, SignedHead};
+use redress_domain::log::{KeyChange, Proof, PublicKey, SignedHead};
 use redress_domain::merkle::empty_root;
-use redress_store::log::proof;
 use redress_store::log::seal::{self, Pass, Reach};
 use redress_store::log::verify::Trust;
+use redress_store::log::{keys, proof};
 use redress_store::verify::{self, Check};
 use redress_store::{StoreError, audit, claims};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::app::App;
+use super::staff;
+use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
+use crate::rights::Right;
+use crate::secrets::{SIGNING_KEY, Secrets};
 
 /// The file in the data folder that keeps the newest head outside the database.
 pub(super) const HEAD_FILE: &str = "log-head.json";
 
-/// Gives what was committed since its place in the log, and keeps the new head outside the database.
+/// Gives what was committed since its place in the log, and keeps the new head outside the database. Where the key was
+/// changed by another process, this one goes on with the new key, if it can be had.
 pub fn seal(app: &App, reach: Reach) -> AppResult<Pass> {
     let kept = kept_head(app)?;
-    let pass = app.store.with(|connection| seal::pass(connection, app.secrets.signer(), reach, kept.as_ref()))?;
+    let one = || app.store.with(|connection| seal::pass(connection, &app.secrets.signer(), reach, kept.as_ref()));
+    let mut pass = one()?;
+    if let Some(key) = pass.rotated {
+        follow(app, &key)?;
+        pass = one()?;
+    }
     if pass.refused > 0 {
         tracing::error!(rows = pass.refused, "rows were edited or inserted by hand; redress verify names them");
     }
@@ -32,6 +41,51 @@ pub fn seal(app: &App, reach: Reach) -> AppResult<Pass> {
         keep_head(app, head)?;
     }
     Ok(pass)
+}
+
+/// Goes on with the key that the log names.
+fn follow(app: &App, key: &PublicKey) -> AppResult<()> {
+    if app.secrets.follow(&app.settings, key)? {
+        tracing::info!(%key, "the log's heads are signed by a new key from now on");
+        return Ok(());
+    }
+    Err(AppError::Refused(format!(
+        "the log's key was changed to {key}, and this process has the one before it, so it seals nothing: put the new key \
+         into {SIGNING_KEY} (or its file) and start it again"
+    )))
+}
+
+/// Puts a new key in the place of the one that signs the log's heads, by a statement in the log that both have signed.
+/// Heads and proofs of before go on holding.
+pub fn rotate_key(app: &App, new_key_file: Option<&Path>, actor: &Actor) -> AppResult<KeyChange> {
+    app.store.with(|connection| staff::require(connection, &actor.name, Right::RotateKeys, None))?;
+    // Whatever was begun before is finished first.
+    seal(app, Reach::Recent)?;
+    let (old, new) = (app.secrets.signer(), Secrets::next_signer(&app.settings, new_key_file)?);
+    let change = KeyChange::sign(&old, &new, spell(Utc::now()));
+    let detail = serde_json::to_value(&change).map_err(StoreError::corrupt)?;
+    let entry = actor.entry(keys::ACTION, keys::OBJECT.to_owned(), detail);
+    let entry = entry.before(&change.old).after(&change.new);
+    let kept = kept_head(app)?;
+    let pass = app.store.with(|connection| seal::rotate(connection, &old, &change, entry, kept.as_ref()));
+    let pass = pass.map_err(|error| match error.constraint() {
+        Some("log_key_used_once") => AppError::Refused("that key has signed this log before: make a new one".into()),
+        _ => error.into(),
+    })?;
+    if let Some(head) = &pass.head {
+        keep_head(app, head)?;
+    }
+    if let Some(other) = pass.rotated {
+        return Err(AppError::Conflict(format!("the log's key was changed to {other} at the same moment")));
+    }
+    // Where the key comes from a variable, whoever sets it lets the servers follow.
+    app.secrets.follow(&app.settings, &change.new)?;
+    Ok(change)
+}
+
+/// Every change of the log's key, for whoever holds a proof or a head of before.
+pub fn key_changes(app: &App) -> AppResult<Vec<KeyChange>> {
+    Ok(app.store.with(keys::changes)?)
 }
 
 /// The head that this machine kept; none before the first, or where the data folder does not last.
@@ -99,10 +153,12 @@ pub fn read_head(path: &Path) -> AppResult<SignedHead> {
     read_json(path, "an exported head of the log")
 }
 
-/// Checks a claimant's proof, without the installation.
-pub fn check_proof(path: &Path, key: Option<&PublicKey>) -> AppResult<Proof> {
+/// Checks a claimant's proof, without the installation; `keys` is a file of the changes of the operator's key.
+pub fn check_proof(path: &Path, key: Option<&PublicKey>, keys: Option<&Path>) -> AppResult<Proof> {
     let proof: Proof = read_json(path, "a proof")?;
-    proof.check(key).map_err(|error| AppError::Refused(format!("the proof does NOT hold: {error}")))?;
+    let changes: Vec<KeyChange> =
+        keys.map_or(Ok(Vec::new()), |file| read_json(file, "what redress audit keys wrote"))?;
+    proof.check(key, &changes).map_err(|error| AppError::Refused(format!("the proof does NOT hold: {error}")))?;
     Ok(proof)
 }
 

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{SecondsFormat, Utc};
-use redress_store::log::seal;
+use redress_domain::log::keys::successor;
+use redress_store::log::{keys, seal};
 use redress_store::{audit, backup, claims};
 use serde::Serialize;
 
@@ -69,7 +70,9 @@ pub fn restore(settings: Settings, file: &Path, actor: &Actor) -> AppResult<Rest
     let newest = app.store.with(seal::newest_head)?;
     let mut warnings = Vec::new();
     let log = newest.as_ref().map_or(0, |head| head.size);
-    if newest.is_some_and(|head| head.public_key != app.secrets.signer().public_key()) {
+    let changes = app.store.with(keys::changes)?;
+    let own = app.secrets.signer().public_key();
+    if newest.is_some_and(|head| successor(head.public_key, &changes) != own) {
         warnings.push("the log was signed by another key: put the signing.key of that time in its place".to_owned());
     }
     if !master_key_fits(&app)? {

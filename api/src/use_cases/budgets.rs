@@ -1,10 +1,12 @@
-//! Budgets: one person authorises an amount, another approves it, and only then it can be issued. What was rejected can
-//! never be approved.
+//! Budgets: one person authorises an amount, another approves it, and only then it can be issued. What is left of one is
+//! given back in the same way. What was rejected can never be approved.
 
 use chrono::{DateTime, Utc};
 use redress_domain::id::{IncidentId, ServiceId};
 use redress_domain::{Amount, Asset, AssetCode};
-use redress_store::budgets::{self, RequestRow};
+pub use redress_store::budgets::RequestKind;
+use redress_store::budgets::{self, Asked, RequestRow};
+use redress_store::ledger::BudgetRow;
 use redress_store::{Connection, StoreError, audit, incidents, ledger};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -20,6 +22,8 @@ use crate::rights::Right;
 /// What a budget command speaks of.
 #[derive(Debug, Clone)]
 pub struct BudgetOrder {
+    /// Whether it is to be issued, or given back.
+    pub kind: RequestKind,
     /// The incident.
     pub incident: IncidentId,
     /// The service.
@@ -32,9 +36,10 @@ pub struct BudgetOrder {
 
 impl BudgetOrder {
     /// Reads the flags of the command line; the error names the flag.
-    pub fn parse(incident: &str, service: &str, asset: &str, amount: &str) -> AppResult<Self> {
+    pub fn parse(kind: RequestKind, incident: &str, service: &str, asset: &str, amount: &str) -> AppResult<Self> {
         let invalid = |flag: &str, error: String| AppError::Usage(format!("--{flag}: {error}"));
         Ok(Self {
+            kind,
             incident: IncidentId::parse(incident).map_err(|e| invalid("incident", e.to_string()))?,
             service: ServiceId::parse(service).map_err(|e| invalid("service", e.to_string()))?,
             asset: AssetCode::parse(asset).map_err(|e| invalid("asset", e.to_string()))?,
@@ -52,8 +57,8 @@ pub fn parse_amount(amount: &str) -> AppResult<Decimal> {
 /// What is done about an amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Act {
-    /// Asks for it.
-    Authorise,
+    /// Asks for it, or to give it back.
+    Ask,
     /// Approves what another person asked for.
     Approve,
     /// Rejects what somebody asked for.
@@ -61,30 +66,33 @@ pub enum Act {
 }
 
 impl Act {
-    /// What it is afterwards.
-    #[must_use]
-    pub fn done(self) -> &'static str {
-        match self {
-            Self::Authorise => "authorised",
-            Self::Approve => "approved",
-            Self::Reject => "rejected",
-        }
-    }
-
     /// The right it takes.
     #[must_use]
     pub fn right(self) -> Right {
         match self {
-            Self::Authorise => Right::AuthoriseBudgets,
+            Self::Ask => Right::AuthoriseBudgets,
             Self::Approve | Self::Reject => Right::ApproveBudgets,
         }
     }
 
-    fn action(self) -> &'static str {
+    fn action(self, kind: RequestKind) -> &'static str {
+        match (self, kind) {
+            (Self::Ask, RequestKind::Authorise) => "budget.authorise",
+            (Self::Approve, RequestKind::Authorise) => "budget.approve",
+            (Self::Reject, RequestKind::Authorise) => "budget.reject",
+            (Self::Ask, RequestKind::Release) => "budget.release",
+            (Self::Approve, RequestKind::Release) => "budget.approve-release",
+            (Self::Reject, RequestKind::Release) => "budget.reject-release",
+        }
+    }
+
+    /// Where the request stands afterwards.
+    #[must_use]
+    pub fn state(self) -> &'static str {
         match self {
-            Self::Authorise => "budget.authorise",
-            Self::Approve => "budget.approve",
-            Self::Reject => "budget.reject",
+            Self::Ask => "authorised",
+            Self::Approve => "approved",
+            Self::Reject => "rejected",
         }
     }
 }
@@ -98,12 +106,44 @@ pub fn order(app: &App, order: &BudgetOrder, actor: &Actor, act: Act) -> AppResu
 fn order_in(
     connection: &mut Connection,
     order: &BudgetOrder,
-    request: Option<i64>,
+    number: Option<i64>,
     actor: &Actor,
     act: Act,
 ) -> AppResult<i64> {
     let by = actor.name.as_str();
     staff::require(connection, by, act.right(), Some(&order.service))?;
+    let (budget, amount) = budget_of(connection, order)?;
+    let asked = Asked { budget: &budget, kind: order.kind, amount, number };
+    let entry = actor.entry(
+        act.action(order.kind),
+        format!("budget {}/{}/{}", order.incident, order.service, order.asset),
+        serde_json::json!({ "amount": order.amount.to_string() }),
+    );
+    if (act, order.kind) == (Act::Ask, RequestKind::Release) && amount > budget.approved - budget.spent {
+        return Err(too_much(order));
+    }
+    let request = match act {
+        Act::Ask => budgets::ask(connection, &asked, by, entry.at),
+        Act::Approve => budgets::approve(connection, &asked, by, entry.at),
+        Act::Reject => budgets::reject(connection, &asked, by, entry.at),
+    };
+    let request = request.map_err(|error| match (&error, error.constraint()) {
+        (StoreError::NotFound(_), _) => nobody_asked(order),
+        (_, Some("budget_never_negative")) => too_much(order),
+        _ => error.into(),
+    })?;
+    // What changes is the state of the request; the figures that follow from it are the ledger's.
+    let state = |act: Act| serde_json::json!({ "request": request, "minor": amount, "state": act.state() });
+    let entry = match act {
+        Act::Ask => entry.after(&state(act)),
+        Act::Approve | Act::Reject => entry.before(&state(Act::Ask)).after(&state(act)),
+    };
+    audit::append(connection, &[entry])?;
+    Ok(request)
+}
+
+/// The budget that an order speaks of, made empty when it is new, and the amount in minor units.
+fn budget_of(connection: &mut Connection, order: &BudgetOrder) -> AppResult<(BudgetRow, i64)> {
     let found = incidents::find(connection, &order.incident)?;
     let service_key = found.service_key(&order.service)?;
     // A policy may have given the asset a scale of its own; then that one counts.
@@ -126,38 +166,32 @@ fn order_in(
         (service_key, &order.service),
         (asset_key, &order.asset),
     )?;
-    let entry = actor.entry(
-        act.action(),
-        format!("budget {}/{}/{}", order.incident, order.service, order.asset),
-        serde_json::json!({ "amount": order.amount.to_string() }),
-    );
-    let request = match act {
-        Act::Authorise => ledger::request_budget(connection, budget.key, amount, by, entry.at),
-        Act::Approve => ledger::approve_budget(connection, &budget, request, amount, by, entry.at),
-        Act::Reject => ledger::reject_budget(connection, &budget, request, amount, by, entry.at),
-    };
-    let request = request.map_err(|error| match error {
-        StoreError::NotFound(_) => AppError::Refused(format!(
-            "nobody has authorised {} {} for {} in {}, or it was decided: redress budget authorise … first",
-            order.amount, order.asset, order.service, order.incident
-        )),
-        other => other.into(),
-    })?;
-    // What changes is the state of the request; the figures that follow from it are the ledger's.
-    let state = |state| serde_json::json!({ "request": request, "minor": amount, "state": state });
-    let entry = match act {
-        Act::Authorise => entry.after(&state("authorised")),
-        Act::Approve => entry.before(&state("authorised")).after(&state("approved")),
-        Act::Reject => entry.before(&state("authorised")).after(&state("rejected")),
-    };
-    audit::append(connection, &[entry])?;
-    Ok(request)
+    Ok((budget, amount))
 }
 
-/// Asks for an amount once per key, and answers with the request.
-pub fn authorise_once(app: &App, order: &BudgetOrder, once: &Once, actor: &Actor) -> AppResult<Done> {
+fn nobody_asked(order: &BudgetOrder) -> AppError {
+    let BudgetOrder { kind, incident, service, asset, amount } = order;
+    let (what, verb) = match kind {
+        RequestKind::Authorise => ("authorised", "authorise"),
+        RequestKind::Release => ("asked to release", "release"),
+    };
+    AppError::Refused(format!(
+        "nobody has {what} {amount} {asset} for {service} in {incident}, or it was decided: redress budget {verb} … first"
+    ))
+}
+
+fn too_much(order: &BudgetOrder) -> AppError {
+    let BudgetOrder { incident, service, asset, amount, .. } = order;
+    AppError::Conflict(format!(
+        "less than {amount} {asset} is left of the budget of {service}, so it cannot be given back; nothing was moved. \
+         redress report exposure --incident {incident} says what is left"
+    ))
+}
+
+/// Asks for an amount, or to give it back, once per key, and answers with the request.
+pub fn ask_once(app: &App, order: &BudgetOrder, once: &Once, actor: &Actor) -> AppResult<Done> {
     once::run(app, once, |connection, _| {
-        let id = order_in(connection, order, None, actor, Act::Authorise)?;
+        let id = order_in(connection, order, None, actor, Act::Ask)?;
         Ok(RequestView::from(budgets::request(connection, id)?))
     })
 }
@@ -167,6 +201,7 @@ pub fn decide(app: &App, id: i64, act: Act, actor: &Actor) -> AppResult<RequestV
     app.store.transaction(|connection| {
         let asked = budgets::request(connection, id)?;
         let order = BudgetOrder {
+            kind: RequestKind::of(&asked.kind)?,
             incident: IncidentId::parse(&asked.incident).map_err(StoreError::corrupt)?,
             service: ServiceId::parse(&asked.service).map_err(StoreError::corrupt)?,
             asset: AssetCode::parse(&asked.asset).map_err(StoreError::corrupt)?,
@@ -199,7 +234,7 @@ pub struct BudgetView {
     pub service: String,
     /// The asset.
     pub asset: String,
-    /// Approved.
+    /// Approved, less what was given back.
     pub approved: String,
     /// Issued, less what was reversed.
     pub issued: String,
@@ -207,11 +242,13 @@ pub struct BudgetView {
     pub left: String,
 }
 
-/// An amount that somebody asked for.
+/// An amount that somebody asked for, or asked to give back.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RequestView {
     /// Its number.
     pub id: i64,
+    /// `authorise`: it may be issued then; `release`: it is given back then.
+    pub kind: String,
     /// The incident.
     pub incident: String,
     /// The service.
@@ -241,6 +278,7 @@ impl From<RequestRow> for RequestView {
         Self {
             amount: figure(Decimal::from(row.amount), row.scale),
             id: row.id,
+            kind: row.kind,
             incident: row.incident,
             service: row.service,
             asset: row.asset,

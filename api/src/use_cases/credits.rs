@@ -2,19 +2,17 @@
 //! and one credit is a batch of one: load all, decide by the domain's rules, write all in one transaction.
 
 mod batch;
+pub mod corrections;
 pub mod file;
 mod view;
-
-use std::collections::{HashMap, HashSet};
 
 use chrono::{NaiveDate, Utc};
 use redress_domain::Amount;
 use redress_domain::credit::{Flow, Refusal, Step};
-use redress_domain::id::{CustomerId, ReasonCode, TransferId};
+use redress_domain::id::{CustomerId, TransferId};
 use redress_store::{Connection, credits};
 use rust_decimal::Decimal;
 use serde::Serialize;
-use utoipa::ToSchema;
 use uuid::Uuid;
 
 use self::batch::{Batch, Key};
@@ -41,26 +39,6 @@ pub struct Leaving {
     /// Counts the deliveries (or expiries) of the credit, from 1: the same one twice is one.
     pub attempt: u16,
     /// The calendar date on which it happened; today when none.
-    pub on: Option<NaiveDate>,
-}
-
-/// What is to be moved back, or written off.
-#[derive(Debug, Clone)]
-pub struct Correction {
-    /// A credit; to reverse, also a delivery, an expiry or a write-off.
-    pub transfer: TransferId,
-    /// Whose it is; without, the whole ledger is searched for it.
-    pub customer: Option<CustomerId>,
-    /// How much, in the asset's unit; the whole when none.
-    pub amount: Option<Decimal>,
-}
-
-/// What a correction has to say for itself.
-#[derive(Debug, Clone)]
-pub struct Ground {
-    /// Why.
-    pub reason: ReasonCode,
-    /// From when it counts for people; today when none.
     pub on: Option<NaiveDate>,
 }
 
@@ -94,31 +72,6 @@ pub struct Left {
     pub refused: Vec<ItemRefusal>,
 }
 
-/// One transfer that a correction made.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Corrected {
-    /// The transfer that was made.
-    #[schema(value_type = Uuid)]
-    pub transfer: TransferId,
-    /// The credit.
-    #[schema(value_type = Uuid)]
-    pub credit: TransferId,
-    /// What was corrected.
-    #[schema(value_type = Uuid)]
-    pub original: TransferId,
-    /// How much, in the asset's unit.
-    pub amount: String,
-    /// The asset.
-    pub asset: String,
-    /// What is still owed of the credit, in the asset's unit.
-    pub owed: String,
-    /// From when it counts for people.
-    pub effective_on: NaiveDate,
-    /// Why.
-    #[schema(value_type = String)]
-    pub reason: ReasonCode,
-}
-
 /// Records deliveries or expiries; an item that cannot be is refused alone, with its place.
 pub fn leave(app: &App, flow: Flow, items: &[Leaving], actor: &Actor) -> AppResult<Left> {
     check_size(items.len())?;
@@ -148,103 +101,11 @@ pub fn leave(app: &App, flow: Flow, items: &[Leaving], actor: &Actor) -> AppResu
             "recorded": left.recorded, "already": left.already, "refused": left.refused.len(),
         });
         let object = format!("{} credits", left.recorded);
-        batch.write(connection, actor.entry(&format!("credit.{}", flow.code().as_str()), object, detail))?;
+        batch.write(connection, actor.entry(&format!("credit.{}", flow.code().as_str()), object, detail), |_, _| {
+            Ok(())
+        })?;
         Ok(left)
     })
-}
-
-/// Moves originals back, all of them or none. A reversal names its original, which is reversed at most once: a second
-/// one is refused and moves nothing.
-pub fn reverse(app: &App, items: &[Correction], ground: &Ground, actor: &Actor) -> AppResult<Vec<Corrected>> {
-    correct(app, items, ground, actor, "credit.reverse", |credit, item, amount, on, today| {
-        credit.reverse(item.transfer, amount, on, today)
-    })
-}
-
-/// Writes credits off that cannot be delivered, all of them or none: they stand in suspense until somebody reverses it.
-pub fn write_off(app: &App, items: &[Correction], ground: &Ground, actor: &Actor) -> AppResult<Vec<Corrected>> {
-    correct(app, items, ground, actor, "credit.write-off", |credit, item, amount, on, today| {
-        // After a reversed write-off the next one is another attempt; a person asks for it anew each time.
-        let earlier = credit.movements().iter().filter(|movement| movement.code == Flow::WriteOff.code()).count();
-        let attempt = u16::try_from(earlier).unwrap_or(u16::MAX).saturating_add(1);
-        match credit.leave(Flow::WriteOff, attempt, amount, on, today)? {
-            Step::New(movement) if item.transfer == credit.id() => Ok(movement),
-            Step::New(_) | Step::Already(_) => Err(Refusal::Unknown),
-        }
-    })
-}
-
-fn correct(
-    app: &App,
-    items: &[Correction],
-    ground: &Ground,
-    actor: &Actor,
-    action: &str,
-    rule: impl Fn(
-        &mut redress_domain::credit::Credit,
-        &Correction,
-        Option<Amount>,
-        NaiveDate,
-        NaiveDate,
-    ) -> Result<redress_domain::credit::Movement, Refusal>,
-) -> AppResult<Vec<Corrected>> {
-    check_size(items.len())?;
-    app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
-    decide(app, |connection| {
-        let today = Utc::now().date_naive();
-        let on = ground.on.unwrap_or(today);
-        let keys = find(connection, items)?;
-        let known: Vec<Key> = keys.iter().flatten().cloned().collect();
-        let mut batch = Batch::load(connection, &known)?;
-        let (mut made, mut refused) = (Vec::with_capacity(items.len()), Vec::new());
-        for (index, (item, key)) in items.iter().zip(&keys).enumerate() {
-            let step = key.as_ref().ok_or(Refusal::Unknown).and_then(|key| batch.credit(key)).and_then(|stored| {
-                let amount = exact(item.amount, stored.row.scale)?;
-                let movement = rule(&mut stored.credit, item, amount, on, today)?;
-                let unit = |amount: Amount| super::reports::figure(amount.minor().into(), stored.row.scale);
-                made.push(Corrected {
-                    transfer: movement.transfer,
-                    credit: stored.credit.id(),
-                    original: item.transfer,
-                    amount: unit(movement.amount),
-                    asset: stored.row.asset.clone(),
-                    owed: unit(movement.owed_after),
-                    effective_on: on,
-                    reason: ground.reason.clone(),
-                });
-                Ok(movement)
-            });
-            match (step, key) {
-                (Ok(movement), Some(key)) => batch.add(connection, key, &movement, Some(ground.reason.as_str()))?,
-                (Ok(_), None) => {}
-                (Err(refusal), _) => refused.push(ItemRefusal::new(index, item.transfer.0, &refusal)),
-            }
-        }
-        if !refused.is_empty() {
-            return Err(AppError::Items { of: items.len(), refused });
-        }
-        let object = made.first().map(|first| format!("credit {}", first.credit)).unwrap_or_default();
-        batch.write(connection, actor.entry(action, object, serde_json::json!({ "corrections": made })))?;
-        Ok(made)
-    })
-}
-
-/// Where the transfers stand, in the order of the items; none where there is no such transfer or it is no credit's.
-fn find(connection: &mut Connection, items: &[Correction]) -> AppResult<Vec<Option<Key>>> {
-    let mut ids: HashMap<Option<&CustomerId>, HashSet<Uuid>> = HashMap::new();
-    for item in items {
-        ids.entry(item.customer.as_ref()).or_default().insert(item.transfer.0);
-    }
-    let mut found: HashMap<(Option<&CustomerId>, Uuid), Key> = HashMap::new();
-    for (customer, ids) in ids {
-        let ids: Vec<Uuid> = ids.into_iter().collect();
-        for place in credits::locate(connection, &ids, customer.map(CustomerId::as_str))? {
-            if let Some(credit) = place.credit_id {
-                found.insert((customer, place.id), (place.customer_id, credit));
-            }
-        }
-    }
-    Ok(items.iter().map(|item| found.get(&(item.customer.as_ref(), item.transfer.0)).cloned()).collect())
 }
 
 /// Runs a batch in a transaction, anew when another moved the same credits first.

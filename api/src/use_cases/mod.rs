@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod incidents;
 pub mod issue;
 pub mod ledger;
+pub mod limits;
 pub mod notices;
 pub mod once;
 pub mod policies;

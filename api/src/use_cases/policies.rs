@@ -4,10 +4,10 @@ use std::path::Path;
 
 use redress_domain::claim::ClaimMove;
 use redress_domain::id::{IncidentId, PolicyId, ServiceId};
-use redress_domain::policy::Policy;
+use redress_domain::policy::{CapScope, Policy};
 use redress_store::incidents::StoredIncident;
 use redress_store::policies::{self, NewVersion};
-use redress_store::{Connection, StoreError, audit, claims, incidents, ledger};
+use redress_store::{Connection, StoreError, audit, claims, incidents, ledger, programmes};
 use serde::Serialize;
 
 use super::claims::reassess;
@@ -136,19 +136,35 @@ fn approve_at(
         let detail = serde_json::json!({ "version": version });
         let entry = actor.entry("policy.approve", format!("policy {policy}"), detail);
         let before = version_in_force(connection, found.key, policy)?;
-        policies::approve(connection, found.key, policy.as_str(), version, &actor.name, entry.at).map_err(|error| {
-            match error.constraint() {
-                Some("policy_version_approved_already") => {
-                    AppError::Conflict(format!("this version of {policy} was approved before"))
-                }
-                Some("policy_version_four_eyes") => AppError::Conflict(error.to_string()),
-                _ => error.into(),
+        let approved = policies::approve(connection, found.key, policy.as_str(), version, &actor.name, entry.at);
+        let approved = approved.map_err(|error| match error.constraint() {
+            Some("policy_version_approved_already") => {
+                AppError::Conflict(format!("this version of {policy} was approved before"))
             }
+            Some("policy_version_four_eyes") => AppError::Conflict(error.to_string()),
+            _ => error.into(),
         })?;
+        count_programmes(app, connection, approved)?;
         Ok(audit::append(connection, &[entry.before(&before).after(&version)])?)
     })?;
     let assessed = assess_waiting(app, found, service, actor)?;
     Ok(Done { policy: policy.clone(), version: version.to_owned(), assessed })
+}
+
+/// Counts what was credited before towards the caps over everybody of a version that comes into force.
+fn count_programmes(app: &App, connection: &mut Connection, version_key: i32) -> AppResult<()> {
+    let known = ledger::assets(connection)?;
+    for version in policies::by_keys(connection, &[version_key])? {
+        let active = app.policies.compile(&version)?;
+        let caps = active.policy.caps().iter().filter(|cap| cap.scope() == CapScope::Programme);
+        let codes: Vec<&str> = caps
+            .filter_map(|cap| active.policy.assets().get(cap.asset_place()))
+            .map(|asset| asset.code().as_str())
+            .collect();
+        let capped = known.iter().filter(|asset| codes.contains(&asset.code.as_str())).map(|asset| asset.key);
+        programmes::count_anew(connection, version.policy_key, &capped.collect::<Vec<_>>())?;
+    }
+    Ok(())
 }
 
 /// Takes the version in force out of force: nobody is assessed by it any more; what it granted stands.

@@ -44,8 +44,10 @@ pub struct BudgetExposure {
     pub service: String,
     /// The asset.
     pub asset: String,
-    /// Approved.
+    /// Approved, whatever became of it.
     pub approved: String,
+    /// Given back.
+    pub released: String,
     /// Issued, less what was reversed.
     pub issued: String,
     /// Left.
@@ -82,14 +84,15 @@ pub fn exposure(app: &App, incident: Option<&IncidentId>) -> AppResult<Exposure>
     app.store.with(|connection| {
         let mut exposed = Vec::new();
         for (name, key) in chosen(connection, incident)? {
-            let budgets = ledger::budget_views(connection, key)?
+            let budgets = summary::budgets(connection, key)?
                 .into_iter()
                 .map(|budget| {
-                    let shown = |minor: i64| figure(Decimal::from(minor), budget.scale);
+                    let shown = |minor: Decimal| figure(minor, budget.scale);
                     BudgetExposure {
                         approved: shown(budget.approved),
-                        issued: shown(budget.spent),
-                        left: shown(budget.approved - budget.spent),
+                        released: shown(budget.released),
+                        issued: shown(budget.issued),
+                        left: shown(budget.left),
                         service: budget.service,
                         asset: budget.asset,
                     }

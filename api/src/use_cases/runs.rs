@@ -1,17 +1,14 @@
 //! Runs as people see them: what waits for a second person, how far one is, and how it is halted and let go on.
 
 use chrono::{DateTime, Utc};
-use redress_domain::AssetCode;
 use redress_domain::run::{RunMove, RunState};
 use redress_store::run_lifecycle;
 use redress_store::runs::RunRow;
-use redress_store::{Connection, StoreError, audit, ledger};
-use rust_decimal::Decimal;
+use redress_store::{Connection, StoreError, audit};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::issue;
-use super::reports::figure;
 use super::staff;
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
@@ -207,59 +204,6 @@ fn steer(app: &App, id: i64, action: RunMove, served: bool, actor: &Actor) -> Ap
         }
         audit::append(connection, &[entry.before(&before.state).after(&run.state)])?;
         view(connection, run, incident)
-    })
-}
-
-/// A limit: above so much of an asset a run waits for a second person.
-#[derive(Debug, Serialize)]
-pub struct LimitView {
-    /// The asset.
-    pub asset: String,
-    /// How much, in the asset's unit.
-    pub most: String,
-    /// Who set it.
-    pub set_by: String,
-    /// When.
-    pub set_at: DateTime<Utc>,
-}
-
-/// Every limit.
-pub fn limits(app: &App) -> AppResult<Vec<LimitView>> {
-    app.store.with(|connection| {
-        let rows = run_lifecycle::limits(connection)?.into_iter().map(|row| LimitView {
-            most: figure(Decimal::from(row.most), row.scale),
-            asset: row.asset,
-            set_by: row.set_by,
-            set_at: row.set_at,
-        });
-        Ok(rows.collect())
-    })
-}
-
-/// Sets the limit of an asset, or takes it away.
-pub fn set_limit(app: &App, asset: &AssetCode, most: Option<Decimal>, actor: &Actor) -> AppResult<()> {
-    app.store.transaction(|connection| {
-        staff::require(connection, &actor.name, Right::LimitRuns, None)?;
-        let known = ledger::assets(connection)?.into_iter().find(|known| known.code == asset.as_str());
-        let known = known.ok_or_else(|| {
-            AppError::Invalid(format!(
-                "--asset {asset}: no policy or budget speaks of it yet, so there is nothing to limit"
-            ))
-        })?;
-        let scale = u8::try_from(known.scale).map_err(StoreError::corrupt)?;
-        let minor = most
-            .map(|most| redress_domain::Amount::from_decimal(most, scale))
-            .transpose()
-            .map_err(|error| AppError::Invalid(format!("--amount: {error}")))?
-            .map(redress_domain::Amount::minor);
-        if minor.is_some_and(|minor| minor < 0) {
-            return Err(AppError::Invalid("--amount must not be below 0".into()));
-        }
-        let of_asset = |row: &run_lifecycle::LimitRow| (row.asset_key == known.key).then_some(row.most);
-        let before = run_lifecycle::limits(connection)?.iter().find_map(of_asset);
-        let entry = actor.entry("run.limit", format!("asset {asset}"), serde_json::json!({ "most": most }));
-        run_lifecycle::set_limit(connection, known.key, minor, &actor.name, entry.at)?;
-        Ok(audit::append(connection, &[entry.before(&before).after(&minor)])?)
     })
 }
 

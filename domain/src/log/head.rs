@@ -69,10 +69,15 @@ impl Signer {
         HexBytes(self.0.verifying_key().to_bytes())
     }
 
+    /// The signature of a message that says of what kind it is.
+    pub(super) fn signature(&self, message: &[u8]) -> HexBytes<64> {
+        HexBytes(self.0.sign(message).to_bytes())
+    }
+
     /// Signs a head.
     #[must_use]
     pub fn sign(&self, size: u64, root: Hash, at: String) -> SignedHead {
-        let signature = HexBytes(self.0.sign(message(size, &root, &at).as_bytes()).to_bytes());
+        let signature = self.signature(message(size, &root, &at).as_bytes());
         SignedHead { size, root, at, public_key: self.public_key(), signature }
     }
 }

@@ -7,10 +7,12 @@
 pub mod canonical;
 pub mod documents;
 pub mod head;
+pub mod keys;
 pub mod proof;
 pub mod transfers;
 
 pub use documents::{AssetName, EntryDocument, PolicyName, PostingDocument};
 pub use head::{PublicKey, SignedHead, Signer};
+pub use keys::KeyChange;
 pub use proof::{CreditProof, EntryProof, Proof};
 pub use transfers::{Fault, PostingReader, Salt, SealedTransfers, TransferDocument, TransferFacts, TransferSealer};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::documents::{EntryDocument, PostingDocument};
 use super::head::{HeadError, PublicKey, SignedHead};
+use super::keys::{KeyChange, KeyError, check_chain};
 use super::transfers::TransferDocument;
 use crate::merkle::{Hash, root_of_path};
 
@@ -25,6 +26,9 @@ pub struct Proof {
     pub entries: Vec<EntryProof>,
     /// What was credited for it.
     pub credits: Vec<CreditProof>,
+    /// How the key that signed the head came to be: for whoever knows an earlier key of the operator's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyChange>,
 }
 
 /// An audit entry and its path to the head.
@@ -67,8 +71,13 @@ pub enum ProofError {
     #[error("the head of the log does not hold: {0}")]
     Head(#[from] HeadError),
     /// The head was signed by somebody else.
-    #[error("the head was signed by key {0}, not by the key that was asked for")]
+    #[error(
+        "the head was signed by key {0}, not by the key that was asked for, and no statement leads from one to the other"
+    )]
     OtherKey(PublicKey),
+    /// What it says of keys does not count.
+    #[error("what it says of keys does not hold: {0}")]
+    Keys(#[from] KeyError),
     /// There is nothing in it.
     #[error("the proof shows nothing")]
     Empty,
@@ -86,15 +95,31 @@ pub enum ProofError {
     Nameless(i64),
 }
 
+/// Whether a chain of changes leads from one key to another.
+fn passes(from: PublicKey, to: PublicKey, chain: &[KeyChange]) -> bool {
+    let after = chain.iter().skip_while(|change| change.old != from);
+    after.into_iter().any(|change| change.new == to)
+}
+
 impl Proof {
-    /// Checks everything; with `key`, also that it was this key that signed.
-    pub fn check(&self, key: Option<&PublicKey>) -> Result<(), ProofError> {
+    /// Checks everything; with `key`, also that it was this key that signed, or one that it became or came from, as the
+    /// proof itself or `published` tells.
+    pub fn check(&self, key: Option<&PublicKey>, published: &[KeyChange]) -> Result<(), ProofError> {
         if self.format != FORMAT {
             return Err(ProofError::Format);
         }
         self.head.check()?;
-        if key.is_some_and(|key| *key != self.head.public_key) {
-            return Err(ProofError::OtherKey(self.head.public_key));
+        check_chain(&self.keys)?;
+        check_chain(published)?;
+        if let Some(last) = self.keys.last().filter(|last| last.new != self.head.public_key) {
+            return Err(KeyError::Chain(last.new).into());
+        }
+        let signed = self.head.public_key;
+        let became = |from: PublicKey, to: PublicKey| {
+            from == to || [&self.keys[..], published].iter().any(|chain| passes(from, to, chain))
+        };
+        if key.is_some_and(|key| !became(*key, signed) && !became(signed, *key)) {
+            return Err(ProofError::OtherKey(signed));
         }
         if self.entries.is_empty() && self.credits.is_empty() {
             return Err(ProofError::Empty);

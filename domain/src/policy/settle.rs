@@ -424,7 +424,9 @@ fn cap_programme(work: &mut [Work<'_>], order: &[usize], programme: &mut Program
         let one = &work[*at];
         for due in &one.due {
             let key = (one.entry.policy.id().as_str().into(), due.asset.code().as_str().into());
-            *counted.entry(key).or_insert(false) |= due.given > Amount::ZERO;
+            // What stacking counts as given was given under another policy, and took no place under this one.
+            let given = |given: &Given| given.asset == *due.asset.code() && given.amount > Amount::ZERO;
+            *counted.entry(key).or_insert(false) |= one.entry.given.iter().any(given);
         }
     }
     for at in &capped {

@@ -1,6 +1,7 @@
 //! The Merkle log over all audit entries and postings: what a transaction seals, how leaves get their numbers, what a
 //! claimant's proof is made of, and how everything is read again.
 
+pub mod keys;
 mod leaves;
 pub mod proof;
 pub mod seal;

@@ -10,7 +10,7 @@ use redress_domain::merkle::{Hash, Leaves, inclusion_proof};
 use uuid::Uuid;
 
 use super::tree::Tree;
-use super::{ENTRY, POSTING};
+use super::{ENTRY, POSTING, keys};
 use crate::audit::AuditRow;
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
@@ -24,7 +24,10 @@ const MAX_SHOWN: i64 = 100;
 pub fn of_claim(connection: &mut Connection, customer: &str, claim: Uuid, head: SignedHead) -> StoreResult<Proof> {
     let entries = entries(connection, claim, head.size)?;
     let credits = credits(connection, customer, claim, head.size)?;
-    Ok(Proof { format: FORMAT.to_owned(), claim: claim.to_string(), head, entries, credits })
+    let mut keys = keys::changes(connection)?;
+    // Only as far as the key that signed this head.
+    keys.truncate(keys.iter().position(|change| change.new == head.public_key).map_or(0, |place| place + 1));
+    Ok(Proof { format: FORMAT.to_owned(), claim: claim.to_string(), head, entries, credits, keys })
 }
 
 fn place(number: i64) -> StoreResult<u64> {

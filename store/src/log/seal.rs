@@ -6,16 +6,17 @@ use diesel::dsl::{exists, max, not};
 use diesel::prelude::*;
 use redress_domain::hex_bytes::HexBytes;
 use redress_domain::log::documents::spell;
-use redress_domain::log::{SignedHead, Signer};
+use redress_domain::log::keys::successor;
+use redress_domain::log::{KeyChange, PublicKey, SignedHead, Signer};
 use redress_domain::merkle::{Hash, Nodes, root};
 
 use super::leaves::{Names, PostingRow, totals_of};
 use super::tree::{STEP, TILE, Tree};
-use super::{ENTRY, POSTING};
-use crate::audit::AuditRow;
+use super::{ENTRY, POSTING, keys};
+use crate::audit::{self, AuditEntry, AuditRow};
 use crate::connection::{Connection, in_transaction};
 use crate::error::{StoreError, StoreResult};
-use crate::schema::{audit, log_head, log_leaf, log_node, posting, posting_seal};
+use crate::schema::{audit as audit_row, log_head, log_leaf, log_node, posting, posting_seal};
 
 /// One sealer at a time, whatever the number of servers.
 const SEAL_LOCK: i64 = 0x7365_616c_6572;
@@ -42,6 +43,8 @@ pub struct Pass {
     /// How many rows were passed over, since they are not what Redress writes: they were edited or inserted. One of
     /// them must not keep the rest from being sealed; `redress verify` names it.
     pub refused: u64,
+    /// The key that has taken the place of the one it was to be signed with, if one has: then nothing was sealed.
+    pub rotated: Option<PublicKey>,
 }
 
 /// A leaf on its way in: kind, source, hash, document.
@@ -57,36 +60,77 @@ pub fn pass(
 ) -> StoreResult<Pass> {
     in_transaction(connection, |connection| {
         connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({SEAL_LOCK})"))?;
-        let mut size = size(connection)?;
-        let signed = newest_head(connection)?.map_or(0, |head| head.size);
-        if signed != size {
-            return Err(StoreError::corrupt(format!(
-                "the log has {size} leaves, but its newest signed head has {signed}; redress verify says more"
-            )));
+        let own = signer.public_key();
+        let now = successor(own, &keys::changes(connection)?);
+        if now != own {
+            return Ok(Pass { rotated: Some(now), ..Pass::default() });
         }
-        if let Some(kept) = kept {
-            continues(connection, size, kept)?;
-        }
-        let mut done = Pass::default();
-        let mut last = floor(connection, ENTRY, reach)?;
-        while let Some((leaves, refused, reached)) = entries(connection, last)? {
-            done.refused += refused;
-            size = append(connection, size, leaves)?;
-            last = reached;
-        }
-        let mut last = floor(connection, POSTING, reach)?;
-        while let Some((leaves, refused, reached)) = postings(connection, last)? {
-            done.refused += refused;
-            size = append(connection, size, leaves)?;
-            last = reached;
-        }
-        if size > signed {
-            let head = signer.sign(size, root(&mut Tree::new(connection), size)?, spell(chrono::Utc::now()));
-            save_head(connection, &head)?;
-            done.head = Some(head);
-        }
-        Ok(done)
+        append_all(connection, signer, reach, kept)
     })
+}
+
+/// States that a key takes the place of the one that signs now, by an entry that is made of the statement, and seals all
+/// of it by the one that goes. From then on no pass signs by that one.
+pub fn rotate(
+    connection: &mut Connection,
+    old: &Signer,
+    change: &KeyChange,
+    entry: AuditEntry,
+    kept: Option<&SignedHead>,
+) -> StoreResult<Pass> {
+    in_transaction(connection, |connection| {
+        connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({SEAL_LOCK})"))?;
+        let changes = keys::changes(connection)?;
+        let now = successor(old.public_key(), &changes);
+        if now != old.public_key() {
+            return Ok(Pass { rotated: Some(now), ..Pass::default() });
+        }
+        let used = log_head::table.filter(log_head::public_key.eq(change.new.as_bytes().to_vec()));
+        let signed_before: bool = diesel::select(exists(used)).get_result(connection)?;
+        if signed_before || changes.iter().any(|earlier| [earlier.old, earlier.new].contains(&change.new)) {
+            return Err(StoreError::Refused("log_key_used_once".into()));
+        }
+        audit::append(connection, &[entry])?;
+        append_all(connection, old, Reach::All, kept)
+    })
+}
+
+/// Gives every row that has no leaf the next one, and signs; the caller holds the lock.
+fn append_all(
+    connection: &mut Connection,
+    signer: &Signer,
+    reach: Reach,
+    kept: Option<&SignedHead>,
+) -> StoreResult<Pass> {
+    let mut size = size(connection)?;
+    let signed = newest_head(connection)?.map_or(0, |head| head.size);
+    if signed != size {
+        return Err(StoreError::corrupt(format!(
+            "the log has {size} leaves, but its newest signed head has {signed}; redress verify says more"
+        )));
+    }
+    if let Some(kept) = kept {
+        continues(connection, size, kept)?;
+    }
+    let mut done = Pass::default();
+    let mut last = floor(connection, ENTRY, reach)?;
+    while let Some((leaves, refused, reached)) = entries(connection, last)? {
+        done.refused += refused;
+        size = append(connection, size, leaves)?;
+        last = reached;
+    }
+    let mut last = floor(connection, POSTING, reach)?;
+    while let Some((leaves, refused, reached)) = postings(connection, last)? {
+        done.refused += refused;
+        size = append(connection, size, leaves)?;
+        last = reached;
+    }
+    if size > signed {
+        let head = signer.sign(size, root(&mut Tree::new(connection), size)?, spell(chrono::Utc::now()));
+        save_head(connection, &head)?;
+        done.head = Some(head);
+    }
+    Ok(done)
 }
 
 /// Refuses a log that is not the one whose head was kept.
@@ -124,10 +168,10 @@ type Found = (Vec<NewLeaf>, u64, i64);
 
 /// The next audit entries after `last` without a leaf.
 fn entries(connection: &mut Connection, last: i64) -> StoreResult<Option<Found>> {
-    let leaf = log_leaf::table.filter(log_leaf::kind.eq(ENTRY).and(log_leaf::source.eq(audit::id)));
-    let rows: Vec<AuditRow> = audit::table
-        .filter(audit::id.gt(last).and(not(exists(leaf))))
-        .order(audit::id)
+    let leaf = log_leaf::table.filter(log_leaf::kind.eq(ENTRY).and(log_leaf::source.eq(audit_row::id)));
+    let rows: Vec<AuditRow> = audit_row::table
+        .filter(audit_row::id.gt(last).and(not(exists(leaf))))
+        .order(audit_row::id)
         .limit(BATCH)
         .select(AuditRow::as_select())
         .load(connection)?;

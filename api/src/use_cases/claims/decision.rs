@@ -16,15 +16,13 @@ use validator::Validate;
 
 use super::case::Case;
 use super::review::{Command, must_be_another};
+use super::weight::Weights;
 use super::{AwardView, Text, desk, triage};
 use crate::app::App;
 use crate::assess;
 use crate::error::{AppError, AppResult};
 use crate::policy_cache::ActivePolicy;
 use crate::refusal::Refusal;
-
-/// What limits are counted in.
-const CURRENCY: &str = "KRW";
 
 /// A reader's word on a claim.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate, ToSchema)]
@@ -85,7 +83,8 @@ pub fn decide(
     let before = case.seen();
     let active = policy_of(app, connection, &case, new.policy.as_deref())?;
     let (verdict, reasons) = verdict_of(new, active.as_ref())?;
-    let needs_approval = exceeds(&verdict, active.as_ref(), reader.decides_up_to);
+    let weights = Weights::load(connection)?;
+    let needs_approval = weights.exceed(&verdict, active.as_ref(), reader.decides_up_to);
     let row = DecisionRow {
         customer_id: case.claim.customer_id.clone(),
         claim_id: id,
@@ -262,22 +261,6 @@ fn given(award: &AwardView, active: Option<&ActivePolicy>, place: usize) -> AppR
         return Err(amount_fault("must be above zero".into()).into());
     }
     Ok(Given { asset: code, amount })
-}
-
-/// Whether a verdict grants more than its reader decides alone. What has no stated worth always takes two.
-fn exceeds(verdict: &Verdict, active: Option<&ActivePolicy>, limit: i64) -> bool {
-    let worth = |given: &Given| {
-        let active = active?;
-        let place = active.policy.assets().iter().position(|asset| *asset.code() == given.asset)?;
-        let amount = given.amount.to_decimal(active.policy.assets().get(place)?.scale());
-        if given.asset.as_str() == CURRENCY {
-            return Some(amount);
-        }
-        let face = active.policy.asset_terms(place)?.face.as_ref().filter(|face| face.asset.as_str() == CURRENCY)?;
-        face.amount.checked_mul(amount)
-    };
-    let sum = verdict.awards().iter().try_fold(Decimal::ZERO, |sum, given| sum.checked_add(worth(given)?));
-    sum.is_none_or(|sum| sum > Decimal::from(limit))
 }
 
 /// A decision of people as it is kept, in words for the claimant.

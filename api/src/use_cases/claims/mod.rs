@@ -18,6 +18,7 @@ pub mod review;
 pub mod status;
 pub mod triage;
 mod view;
+mod weight;
 
 use chrono::{DateTime, Utc};
 use redress_store::claims::AssessmentRow;

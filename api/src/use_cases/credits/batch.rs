@@ -7,6 +7,7 @@ use redress_domain::ledger::TransferCode;
 use redress_store::audit::{self, AuditEntry};
 use redress_store::credits::{self, CreditRow, MovementRow, StoredCredit};
 use redress_store::ledger::{self, TransferRow};
+use redress_store::programmes::{self, Returned};
 use redress_store::{Connection, StoreError};
 use uuid::Uuid;
 
@@ -21,7 +22,10 @@ pub(super) struct Batch {
     targets: HashMap<(i32, i16), i32>,
     transfers: Vec<TransferRow>,
     movements: Vec<MovementRow>,
+    /// Into budgets.
     given_back: BTreeMap<i32, i64>,
+    /// By policy and asset, for the caps over everybody.
+    returned: BTreeMap<(i32, i32), Vec<Returned>>,
 }
 
 impl Batch {
@@ -58,6 +62,11 @@ impl Batch {
                 *sum = sum
                     .checked_add(movement.amount.minor())
                     .ok_or_else(|| StoreError::corrupt("the total of a batch is beyond what can be stored"))?;
+                self.returned.entry((credit.policy_id, credit.asset_id)).or_default().push(Returned {
+                    customer: credit.customer_id.clone(),
+                    credit: credit.id,
+                    amount: movement.amount.minor(),
+                });
                 (credit.owed_account, credit.provision_account)
             }
             Some(original) => {
@@ -99,8 +108,14 @@ impl Batch {
         Ok(account)
     }
 
-    /// Writes all; the caller's transaction makes it all or nothing. Nothing is written when nothing moves.
-    pub(super) fn write(mut self, connection: &mut Connection, entry: AuditEntry) -> AppResult<()> {
+    /// Writes all; the caller's transaction makes it all or nothing. Nothing is written when nothing moves. `beside` writes
+    /// what belongs to the posting before it gets its time.
+    pub(super) fn write(
+        mut self,
+        connection: &mut Connection,
+        entry: AuditEntry,
+        beside: impl FnOnce(&mut Connection, i64) -> AppResult<()>,
+    ) -> AppResult<()> {
         if self.transfers.is_empty() {
             return Ok(());
         }
@@ -114,7 +129,11 @@ impl Batch {
         for (budget, amount) in self.given_back {
             ledger::give_back(connection, budget, amount)?;
         }
+        for ((policy, asset), returned) in &self.returned {
+            programmes::give_back(connection, *policy, *asset, returned)?;
+        }
         audit::append(connection, &[entry])?;
+        beside(connection, posting.id())?;
         Ok(posting.seal(connection)?)
     }
 }

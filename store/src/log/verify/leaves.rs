@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use diesel::prelude::*;
 use redress_domain::hex_bytes::HexBytes;
-use redress_domain::log::{PostingDocument, SignedHead};
+use redress_domain::log::{PostingDocument, PublicKey, SignedHead};
 use redress_domain::merkle::{Frontier, Hash};
 
 use super::{PAGE, Trust};
@@ -14,7 +14,7 @@ use crate::error::StoreResult;
 use crate::log::leaves::{Names, PostingRow};
 use crate::log::seal::HeadRow;
 use crate::log::tree::{STEP, TILE};
-use crate::log::{ENTRY, POSTING};
+use crate::log::{ENTRY, POSTING, keys};
 use crate::schema::{audit, log_head, log_leaf, log_node, posting, posting_seal};
 use crate::verify::Check;
 
@@ -27,7 +27,8 @@ type LeafRow = (i64, i16, i64, Vec<u8>, Option<String>);
 /// Reads all leaves once.
 pub(super) fn check(connection: &mut Connection, trust: &Trust) -> StoreResult<Vec<Check>> {
     let mut leaves = Check::new("every leaf of the log is its audit entry or posting as it stands");
-    let mut reader = Reader::new(trust);
+    let keys = Keys::load(connection, trust.public_key)?;
+    let mut reader = Reader::new(trust, keys);
     let names = Names::load(connection)?;
     loop {
         let page: Vec<LeafRow> =
@@ -45,8 +46,63 @@ pub(super) fn check(connection: &mut Connection, trust: &Trust) -> StoreResult<V
         }
     }
     let kept: Vec<Check> = trust.kept.iter().map(|(name, head)| reader.kept(name, head)).collect();
+    let keys = reader.keys.check();
     let signed = reader.finish(connection)?;
-    Ok([leaves, signed].into_iter().chain(kept).collect())
+    Ok([leaves, keys, signed].into_iter().chain(kept).collect())
+}
+
+/// The keys that have signed the log's heads, and where each change stands. It is read from the end, where the
+/// installation's own key is known: who could have been its predecessor only that key itself can say.
+struct Keys {
+    /// From the first to the installation's own.
+    keys: Vec<PublicKey>,
+    /// The leaf of each change.
+    places: Vec<u64>,
+    faults: Vec<String>,
+}
+
+impl Keys {
+    fn load(connection: &mut Connection, own: PublicKey) -> StoreResult<Self> {
+        let (mut keys, mut places, mut faults) = (vec![own], Vec::new(), Vec::new());
+        for stated in keys::stated(connection)?.into_iter().rev() {
+            let entry = stated.entry;
+            // What is not sealed yet is judged when it is.
+            let Some(leaf) = stated.leaf else { continue };
+            let sound = stated.change.filter(|change| change.check().is_ok());
+            match sound {
+                Some(change) if keys.last() == Some(&change.new) => {
+                    keys.push(change.old);
+                    places.push(leaf);
+                }
+                Some(change) => faults.push(format!(
+                    "audit entry {entry} names key {} as the successor of {}: that is not how this installation came to its key",
+                    change.new, change.old
+                )),
+                None => faults.push(format!("audit entry {entry} changes the log's key without the signatures of both keys")),
+            }
+        }
+        keys.reverse();
+        places.reverse();
+        Ok(Self { keys, places, faults })
+    }
+
+    /// How many changes stand among the first so many leaves.
+    fn changed_before(&self, size: u64) -> usize {
+        self.places.iter().filter(|place| **place < size).count()
+    }
+
+    /// The keys after so many changes to so many.
+    fn between(&self, first: usize, last: usize) -> impl Iterator<Item = &PublicKey> {
+        self.keys.iter().take(last + 1).skip(first)
+    }
+
+    fn check(&self) -> Check {
+        let mut check =
+            Check::new("every change of the log's key is signed by the key that went and the key that came");
+        check.rows = i64::try_from(self.places.len()).unwrap_or(i64::MAX);
+        self.faults.iter().for_each(|fault| check.fault(fault.clone()));
+        check
+    }
 }
 
 /// The rows that a page of leaves speaks of.
@@ -100,6 +156,9 @@ impl Sources {
 /// Grows the tree leaf by leaf and holds it against what was signed.
 struct Reader<'a> {
     trust: &'a Trust,
+    keys: Keys,
+    /// How many changes of the key the last signed head came after.
+    changed: usize,
     log: Frontier,
     /// The leaves since the last full tile, and the roots of the full tiles.
     tile: Frontier,
@@ -122,9 +181,11 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(trust: &'a Trust) -> Self {
+    fn new(trust: &'a Trust, keys: Keys) -> Self {
         Self {
             trust,
+            keys,
+            changed: 0,
             log: Frontier::default(),
             tile: Frontier::default(),
             tiles: Vec::new(),
@@ -235,12 +296,17 @@ impl<'a> Reader<'a> {
     fn signature(&mut self, head: &SignedHead) {
         if let Err(error) = head.check() {
             self.signed.fault(format!("the signed head of {} leaves was edited: {error}", head.size));
-        } else if head.public_key != self.trust.public_key {
+            return;
+        }
+        // The first head after a change is the old key's, which seals the change; every later one is the new key's.
+        let changed = self.keys.changed_before(head.size);
+        if !self.keys.between(self.changed.min(changed), changed).any(|key| *key == head.public_key) {
             self.signed.fault(format!(
                 "the signed head of {} leaves is of key {}, not of this installation's",
                 head.size, head.public_key
             ));
         }
+        self.changed = changed;
     }
 
     /// Holds the log against a head that was kept outside the database.
@@ -249,8 +315,11 @@ impl<'a> Reader<'a> {
         check.rows = 1;
         if let Err(error) = head.check() {
             check.fault(format!("the head was edited: {error}"));
-        } else if head.public_key != self.trust.public_key {
-            check.fault(format!("the head was signed by key {}, not by this installation's", head.public_key));
+        } else {
+            let changed = self.keys.changed_before(head.size);
+            if !self.keys.between(changed.saturating_sub(1), changed).any(|key| *key == head.public_key) {
+                check.fault(format!("the head was signed by key {}, not by this installation's", head.public_key));
+            }
         }
         match self.roots.get(&head.size) {
             Some(root) if *root == head.root => {}

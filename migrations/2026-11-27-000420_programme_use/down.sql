@@ -1,0 +1,1 @@
+-- The figures stay what they are: they were never wrong for a program that does not look at reversals.
