@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{NaiveDate, Utc};
 use redress_domain::Amount;
 use redress_domain::credit::{Flow, Refusal, Step};
-use redress_domain::id::{CustomerId, ReasonCode, TransferId};
+use redress_domain::id::{CustomerId, ReasonCode, ServiceId, TransferId};
 use redress_store::{Connection, credits};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -123,7 +123,7 @@ pub struct Corrected {
 pub fn leave(app: &App, flow: Flow, items: &[Leaving], actor: &Actor) -> AppResult<Left> {
     check_size(items.len())?;
     if flow != Flow::Deliver {
-        app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
+        app.store.with(|connection| staff::require_everywhere(connection, &actor.name, Right::ReverseCredits))?;
     }
     decide(app, |connection| {
         let today = Utc::now().date_naive();
@@ -189,7 +189,7 @@ fn correct(
     ) -> Result<redress_domain::credit::Movement, Refusal>,
 ) -> AppResult<Vec<Corrected>> {
     check_size(items.len())?;
-    app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
+    let by = app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
     decide(app, |connection| {
         let today = Utc::now().date_naive();
         let on = ground.on.unwrap_or(today);
@@ -199,6 +199,10 @@ fn correct(
         let (mut made, mut refused) = (Vec::with_capacity(items.len()), Vec::new());
         for (index, (item, key)) in items.iter().zip(&keys).enumerate() {
             let step = key.as_ref().ok_or(Refusal::Unknown).and_then(|key| batch.credit(key)).and_then(|stored| {
+                if !ServiceId::parse(&stored.row.service).is_ok_and(|service| by.works_for(&service)) {
+                    // To whoever works for other services it does not exist.
+                    return Err(Refusal::Unknown);
+                }
                 let amount = exact(item.amount, stored.row.scale)?;
                 let movement = rule(&mut stored.credit, item, amount, on, today)?;
                 let unit = |amount: Amount| super::reports::figure(amount.minor().into(), stored.row.scale);
