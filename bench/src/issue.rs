@@ -258,13 +258,18 @@ impl Ground {
         Ok(name)
     }
 
-    fn checkpoint(&self) -> Result<(), String> {
+    fn as_superuser(&self, sql: &str) -> Result<(), String> {
         let url = self.server.url_for(DatabaseRole::Superuser, "redress");
-        PgConnection::establish(&url).map_err(said)?.batch_execute("CHECKPOINT").map_err(said)
+        PgConnection::establish(&url).map_err(said)?.batch_execute(sql).map_err(said)
     }
 
+    fn checkpoint(&self) -> Result<(), String> {
+        self.as_superuser("CHECKPOINT")
+    }
+
+    /// As the superuser, since the server may be vacuuming it.
     fn drop_database(&self, name: &str) -> Result<(), String> {
-        self.sql("redress", &format!("DROP DATABASE {name} WITH (FORCE)"))
+        self.as_superuser(&format!("DROP DATABASE {name} WITH (FORCE)"))
     }
 
     /// Runs the batch job in a process of its own.
