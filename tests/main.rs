@@ -15,6 +15,7 @@ mod documents;
 mod evidence;
 mod faults;
 mod harness;
+mod intake;
 mod issuing;
 mod kills;
 mod ledger;

@@ -18,12 +18,13 @@ use super::headers::idempotency_key;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use crate::app::{Actor, App};
+use crate::error::AppResult;
 use crate::rights::Right;
 use crate::use_cases::claims::bulk::{self, BulkAnswer, BulkDecision};
 use crate::use_cases::claims::queue::{self, Filter, MAX_PAGE, Page, QueueView};
 use crate::use_cases::claims::review::{Command, Reader};
 use crate::use_cases::claims::triage::{self, AgreementFigure, OpenReading};
-use crate::use_cases::claims::{self, ClaimAnswer, Filed, NewClaim};
+use crate::use_cases::claims::{self, ClaimAnswer, Filed, NewClaim, Order};
 use crate::use_cases::once::{self, Once};
 
 /// The most lines of a file of reports.
@@ -236,16 +237,7 @@ pub async fn file(
     let body = payload.to_bytes_limited(MAX_FILE).await.map_err(|_| too_large())?;
     let body = body.map_err(|error| ApiError::with_detail(Code::MalformedBody, error.to_string()))?;
     let lines = lines_of(&body)?;
-    let results = web::block(move || {
-        lines
-            .into_iter()
-            .map(|(line, report)| match file_line(&app, &staff, &actor, &format!("{key}:{line}"), report) {
-                Ok(claim) => LineResult { line, claim: Some(claim), problem: None },
-                Err(error) => LineResult { line, claim: None, problem: Some(error.problem()) },
-            })
-            .collect::<Vec<_>>()
-    })
-    .await?;
+    let results = web::block(move || file_lines(&app, &staff, &actor, &key, lines)).await?;
     Ok(HttpResponse::Ok().json(results))
 }
 
@@ -297,11 +289,39 @@ fn report_of<'a>(cells: impl Iterator<Item = (&'a str, &'a str)>) -> ApiResult<V
     Ok(report.into())
 }
 
-fn file_line(app: &App, staff: &Staff, actor: &Actor, key: &str, report: Value) -> ApiResult<ClaimAnswer> {
-    let body = report.to_string();
-    let new: NewClaim = parse(body.as_bytes())?;
+/// Files all lines together, and says what became of each.
+fn file_lines(app: &App, staff: &Staff, actor: &Actor, key: &str, lines: Vec<(usize, Value)>) -> Vec<LineResult> {
+    let mut results = Vec::with_capacity(lines.len());
+    let (mut orders, mut places) = (Vec::new(), Vec::new());
+    for (line, report) in lines {
+        match order_of(staff, actor, format!("{key}:{line}"), &report.to_string()) {
+            Ok(order) => {
+                orders.push(order);
+                places.push(results.len());
+                results.push(LineResult { line, claim: None, problem: None });
+            }
+            Err(error) => results.push(LineResult { line, claim: None, problem: Some(error.problem()) }),
+        }
+    }
+    claims::file(app, &orders, &mut |order, filed| {
+        let result = &mut results[places[order]];
+        match claim_of(filed) {
+            Ok(claim) => result.claim = Some(claim),
+            Err(error) => result.problem = Some(error.problem()),
+        }
+    });
+    results
+}
+
+/// One line as a report that is to be filed, with the checks of any report.
+fn order_of(staff: &Staff, actor: &Actor, key: String, report: &str) -> ApiResult<Order> {
+    let new: NewClaim = parse(report.as_bytes())?;
     staff.may_at(Right::WorkClaims, &new.service)?;
-    match claims::file(app, &new, key, body.as_bytes(), actor)? {
+    Ok(Order::new(new, key, report.as_bytes(), actor.clone()))
+}
+
+fn claim_of(filed: AppResult<Filed>) -> ApiResult<ClaimAnswer> {
+    match filed? {
         Filed::Answer { body, .. } => serde_json::from_slice(&body)
             .map_err(|error| ApiError::with_detail(Code::Internal, format!("an answer cannot be read: {error}"))),
         Filed::KeyReused => Err(ApiError::new(Code::IdempotencyKeyReused)),
