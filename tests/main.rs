@@ -17,6 +17,7 @@ mod enquiries;
 mod evidence;
 mod faults;
 mod harness;
+mod intake;
 mod issuing;
 mod kills;
 mod ledger;

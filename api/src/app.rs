@@ -9,6 +9,7 @@ use redress_store::{Connection, Store, connection, migrations};
 use crate::blobs::Blobs;
 use crate::customer_tokens::CustomerTokens;
 use crate::error::{AppError, AppResult};
+use crate::in_force::InForce;
 use crate::policy_cache::PolicyCache;
 use crate::secrets::Secrets;
 use crate::settings::Settings;
@@ -24,6 +25,8 @@ pub struct App {
     pub secrets: Secrets,
     /// Compiled policies by version.
     pub policies: Arc<PolicyCache>,
+    /// Incidents and what is in force for them, as it was last seen.
+    pub in_force: Arc<InForce>,
     /// What the operator's tokens of customers are checked against.
     pub customer_tokens: Option<Arc<CustomerTokens>>,
     /// Where claimants' files lie.
@@ -95,6 +98,7 @@ impl App {
             store,
             secrets,
             policies: Arc::default(),
+            in_force: Arc::default(),
             database: Arc::new(database),
         })
     }

@@ -13,6 +13,7 @@ pub mod error;
 pub mod http;
 pub mod https;
 pub mod identity_provider;
+pub mod in_force;
 pub mod mail;
 pub mod passwords;
 pub mod policy_cache;

@@ -20,6 +20,10 @@ pub const FILE_NAME: &str = "redress.toml";
 /// Where the server listens unless told otherwise.
 const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 const DEFAULT_POOL_SIZE: u32 = 16;
+/// How many reports wait to be filed before more are asked to come back: a third of a second's work of a small machine.
+const DEFAULT_INTAKE_QUEUE: usize = 1_000;
+/// Each may be as large as a body may be.
+const MAX_INTAKE_QUEUE: usize = 100_000;
 /// How long the mail server may take for one step.
 const DEFAULT_SMTP_SECONDS: u64 = 30;
 /// How long an upload may take: ten megabytes over a slow telephone.
@@ -40,6 +44,8 @@ pub struct Settings {
     pub listen: String,
     /// The most connections to the database.
     pub pool_size: u32,
+    /// The most reports that wait to be filed.
+    pub intake_queue: usize,
     /// Where mail goes; into a folder of `.eml` files when none.
     pub smtp_url: Option<String>,
     /// How long the mail server may take for one step.
@@ -84,6 +90,7 @@ struct SettingsFile {
     production: Option<bool>,
     listen: Option<String>,
     pool_size: Option<u32>,
+    intake_queue: Option<usize>,
     smtp_url: Option<String>,
     smtp_seconds: Option<u64>,
     mail_from: Option<String>,
@@ -123,6 +130,12 @@ impl Settings {
         if !(2..=500).contains(&pool_size) {
             return Err(AppError::Invalid(format!("pool_size must be from 2 to 500, not {pool_size}")));
         }
+        let intake_queue = number("REDRESS_INTAKE_QUEUE")?.or(file.intake_queue).unwrap_or(DEFAULT_INTAKE_QUEUE);
+        if !(1..=MAX_INTAKE_QUEUE).contains(&intake_queue) {
+            return Err(AppError::Invalid(format!(
+                "intake_queue must be from 1 to {MAX_INTAKE_QUEUE}, not {intake_queue}"
+            )));
+        }
         let smtp_url = match secret_variable("REDRESS_SMTP_URL")? {
             Some(url) => Some(url),
             None => file.smtp_url,
@@ -142,6 +155,7 @@ impl Settings {
             production,
             listen: listen.or(file.listen).unwrap_or_else(|| DEFAULT_LISTEN.to_owned()),
             pool_size,
+            intake_queue,
             smtp_url,
             smtp_timeout: Duration::from_secs(
                 number("REDRESS_SMTP_SECONDS")?.or(file.smtp_seconds).unwrap_or(DEFAULT_SMTP_SECONDS),

@@ -3,6 +3,7 @@
 //! One module a benchmark. Each measures Redress beside what its issue names, on the same work, in the same run,
 //! interleaved round by round, and prints one [`Report`].
 
+mod intake;
 mod issue;
 mod policy;
 mod queue;
@@ -12,12 +13,15 @@ use std::process::ExitCode;
 
 use report::{Report, Scale};
 
-const USAGE: &str = "usage: bench policy|issue|queue [--format text|json] [--scale small|full]";
+const USAGE: &str = "usage: bench policy|issue|intake|queue [--format text|json] [--scale small|full]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|name| name == issue::CHILD) {
         return issue::child(&arguments[1..]);
+    }
+    if arguments.first().is_some_and(|name| name == intake::CHILD) {
+        return intake::child(&arguments[1..]);
     }
     match run(&arguments) {
         Ok((report, json)) => {
@@ -56,6 +60,7 @@ fn run(arguments: &[String]) -> Result<(Report, bool), String> {
     }
     match name {
         Some("issue") => issue::run(scale).map(|report| (report, json)),
+        Some("intake") => intake::run(scale).map(|report| (report, json)),
         Some("queue") => queue::run(scale).map(|report| (report, json)),
         Some("policy") => policy::run(scale).map(|report| (report, json)),
         Some(other) => Err(format!("no benchmark is called {other:?}")),

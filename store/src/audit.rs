@@ -132,6 +132,9 @@ pub fn of_object(connection: &mut Connection, object: &str) -> StoreResult<Vec<T
 
 /// Appends entries.
 pub fn append(connection: &mut Connection, entries: &[AuditEntry]) -> StoreResult<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
     let rows: Vec<_> = entries
         .iter()
         .map(|entry| {

@@ -75,23 +75,36 @@ pub struct AssessmentRow {
     pub assessed_at: DateTime<Utc>,
 }
 
-/// Adds a claim, what is sealed of it, and the keyed hash by which its address is found again.
-pub fn insert(connection: &mut Connection, row: &ClaimRow, sealed: &[u8], address: Option<&str>) -> StoreResult<()> {
-    diesel::insert_into(claim::table).values(row).execute(connection)?;
-    diesel::insert_into(personal::table)
-        .values((
-            personal::customer_id.eq(&row.customer_id),
-            personal::claim_id.eq(row.id),
-            personal::sealed.eq(sealed),
-            personal::address.eq(address),
-        ))
-        .execute(connection)?;
+/// What is sealed of a claim, as a row.
+#[derive(Debug, Clone, Insertable)]
+#[diesel(table_name = personal, treat_none_as_default_value = false)]
+pub struct PersonalRow {
+    /// Whose claim it is of.
+    pub customer_id: String,
+    /// The claim.
+    pub claim_id: Uuid,
+    /// What is sealed.
+    pub sealed: Vec<u8>,
+    /// The keyed hash by which its address is found again.
+    pub address: Option<String>,
+}
+
+/// Adds claims and what is sealed of them.
+pub fn insert(connection: &mut Connection, claims: &[ClaimRow], personal: &[PersonalRow]) -> StoreResult<()> {
+    if claims.is_empty() {
+        return Ok(());
+    }
+    diesel::copy_from(claim::table).from_insertable(claims).execute(connection)?;
+    diesel::copy_from(personal::table).from_insertable(personal).execute(connection)?;
     Ok(())
 }
 
-/// Adds an assessment.
-pub fn insert_assessment(connection: &mut Connection, row: &AssessmentRow) -> StoreResult<()> {
-    diesel::insert_into(assessment::table).values(row).execute(connection)?;
+/// Adds assessments.
+pub fn insert_assessments(connection: &mut Connection, rows: &[AssessmentRow]) -> StoreResult<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    diesel::copy_from(assessment::table).from_insertable(rows).execute(connection)?;
     Ok(())
 }
 
@@ -167,6 +180,14 @@ pub fn of_loss(connection: &mut Connection, customer: &str, loss: Uuid) -> Store
         .select(ClaimRow::as_select())
         .first(connection)
         .optional()?)
+}
+
+/// The claims in which any of these customers claimed any of these losses before; whose is whose is the caller's to see.
+pub fn of_losses(connection: &mut Connection, customers: &[&str], losses: &[Uuid]) -> StoreResult<Vec<ClaimRow>> {
+    Ok(claim::table
+        .filter(claim::customer_id.eq_any(customers).and(claim::loss.eq_any(losses)))
+        .select(ClaimRow::as_select())
+        .load(connection)?)
 }
 
 /// Changes what a draft says.

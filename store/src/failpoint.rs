@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Names the point at which the process kills itself, and at which time of reaching it: `copied:2`.
 pub const CRASH_AT: &str = "REDRESS_TEST_CRASH_AT";
-/// Names the guards against paying twice that are taken away: `mark,memory,key`.
+/// Names the guards that are taken away: `mark,memory,key`.
 pub const WITHOUT: &str = "REDRESS_TEST_WITHOUT";
 
 macro_rules! names {
@@ -66,7 +66,7 @@ names! {
 }
 
 names! {
-    /// A guard against paying twice.
+    /// A guard against paying twice, or against losing what was acknowledged.
     Guard {
         /// A chunk that is done says so.
         Mark = "mark",
@@ -74,6 +74,8 @@ names! {
         Memory = "memory",
         /// A credit's id follows from what it is for.
         Key = "key",
+        /// A report is answered after the commit that it speaks of.
+        Commit = "commit",
     }
 }
 

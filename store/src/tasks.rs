@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Bool, Integer, Nullable, Text, Timestamptz};
+use diesel::upsert::excluded;
 use uuid::Uuid;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, ROWS_PER_STATEMENT};
 use crate::error::StoreResult;
 use crate::schema::task;
 
@@ -60,26 +61,29 @@ pub struct NewTask<'a> {
     pub at: DateTime<Utc>,
 }
 
-/// Puts claims on the desk, or back on it; `keep_reader` leaves them with whom they were given to.
+/// Puts claims on the desk, or back on it, each named once; `keep_reader` leaves them with whom they were given to.
 pub fn open(connection: &mut Connection, new: &[NewTask<'_>], keep_reader: bool) -> StoreResult<()> {
-    for one in new {
-        let values = (
-            task::customer_id.eq(one.customer),
-            task::claim_id.eq(one.claim),
-            task::service_id.eq(one.service_key),
-            task::queue.eq(one.queue),
-            task::is_open.eq(true),
-            task::since.eq(one.at),
-        );
+    for part in new.chunks(ROWS_PER_STATEMENT) {
+        let values = |one: &NewTask<'_>| {
+            (
+                task::customer_id.eq(one.customer.to_owned()),
+                task::claim_id.eq(one.claim),
+                task::service_id.eq(one.service_key),
+                task::queue.eq(one.queue.to_owned()),
+                task::is_open.eq(true),
+                task::since.eq(one.at),
+            )
+        };
         let again = (
-            task::queue.eq(one.queue),
+            task::queue.eq(excluded(task::queue)),
             task::is_open.eq(true),
-            task::since.eq(one.at),
+            task::since.eq(excluded(task::since)),
             task::leased_by.eq(None::<String>),
             task::leased_until.eq(None::<DateTime<Utc>>),
             task::due_at.eq(None::<DateTime<Utc>>),
             task::reminded.eq(0_i16),
         );
+        let values: Vec<_> = part.iter().map(values).collect();
         let key = (task::customer_id, task::claim_id);
         let insert = diesel::insert_into(task::table).values(values).on_conflict(key).do_update();
         if keep_reader {

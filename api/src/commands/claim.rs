@@ -13,10 +13,10 @@ use super::print_or;
 use crate::app::{Actor, App};
 use crate::cli::{ClaimCommand, Format};
 use crate::error::{AppError, AppResult};
-use crate::http::sheet::{LineResult, file_line};
+use crate::http::sheet::{LineResult, file_lines};
 use crate::rights::Right;
 use crate::roster_file::hash_of;
-use crate::use_cases::claims::NewClaim;
+use crate::use_cases::claims::{MAX_BATCH, NewClaim};
 use crate::use_cases::claims::queue::defused;
 use crate::use_cases::claims::sheet::Sheet;
 use crate::use_cases::staff;
@@ -56,7 +56,7 @@ pub(super) fn run(app: &App, command: &ClaimCommand, format: Format) -> AppResul
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Files every line of a file, one after the other: whatever ends it, what was filed is filed, and another try goes on.
+/// Files every line of a file, some together: whatever ends it, what was filed is filed, and another try goes on.
 fn file_all(app: &App, file: &Path, results: &Path, by: &str) -> AppResult<Filings> {
     let member = app.store.with(|connection| staff::require(connection, by, Right::WorkClaims, None))?;
     let may = |new: &NewClaim| Ok(member.require(Right::WorkClaims, Some(&new.service))?);
@@ -67,18 +67,22 @@ fn file_all(app: &App, file: &Path, results: &Path, by: &str) -> AppResult<Filin
     let mut sheet = Sheet::open(BufReader::new(opened)).map_err(invalid)?;
     let mut written = begin(results)?;
     let mut filings = Filings { results: results.to_owned(), ..Filings::default() };
-    loop {
-        match sheet.next_line() {
-            Ok(Some(line)) => {
-                let result = file_line(app, &actor, &may, &hash, line);
-                written.write_record(cells(&result)).map_err(unwritten(results))?;
-                filings.count(&result);
+    let mut ended = false;
+    while !ended {
+        let mut lines = Vec::with_capacity(MAX_BATCH);
+        while lines.len() < MAX_BATCH && !ended {
+            match sheet.next_line() {
+                Ok(Some(line)) => lines.push(line),
+                Ok(None) => ended = true,
+                Err(why) => {
+                    filings.stopped = Some(why);
+                    ended = true;
+                }
             }
-            Ok(None) => break,
-            Err(why) => {
-                filings.stopped = Some(why);
-                break;
-            }
+        }
+        for result in file_lines(app, &actor, &may, &hash, lines) {
+            written.write_record(cells(&result)).map_err(unwritten(results))?;
+            filings.count(&result);
         }
     }
     written.flush().map_err(AppError::io(format!("writing {}", results.display())))?;

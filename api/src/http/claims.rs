@@ -8,11 +8,12 @@ use super::body;
 use super::claimant::may_file;
 use super::headers::idempotency_key;
 use super::identity::staff_of;
+use super::intake::Intake;
 use super::metrics::Metrics;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use crate::app::{Actor, App};
 use crate::rights::Right;
-use crate::use_cases::claims::{self, Channel, ClaimAnswer, Filed, NewClaim, status};
+use crate::use_cases::claims::{Channel, ClaimAnswer, Filed, NewClaim, Order, status};
 
 /// Tells a client that the answer was given before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -34,11 +35,12 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A field cannot be used, or the key came with another body", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The database is away; nothing was recorded", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The database is away, or too many reports come at once; nothing was recorded", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn file(
     app: web::Data<App>,
+    intake: web::Data<Intake>,
     metrics: web::Data<Metrics>,
     request: HttpRequest,
     payload: web::Payload,
@@ -57,8 +59,7 @@ pub async fn file(
             None => return Err(ApiError::field("/channel", "only the staff files for others; leave it out")),
         },
     };
-    let filed = web::block(move || claims::file(&app, &new, &key, &body, &actor)).await??;
-    match filed {
+    match intake.into_inner().file(Order::new(new, key, &body, actor)).await? {
         Filed::Answer { body, location, replayed } => {
             if !replayed {
                 metrics.claims.inc();

@@ -34,6 +34,8 @@ pub struct Metrics {
     durations: Family<RouteLabels, Histogram>,
     /// Claims that were stored.
     pub claims: Counter,
+    /// Reports that wait to be filed.
+    pub intake_waiting: Gauge,
     /// Notices that wait.
     pub outbox_queued: Gauge,
     /// How long the oldest of them waits, in seconds.
@@ -51,6 +53,7 @@ impl Default for Metrics {
             requests: Family::default(),
             durations: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 14))),
             claims: Counter::default(),
+            intake_waiting: Gauge::default(),
             outbox_queued: Gauge::default(),
             outbox_age: Gauge::default(),
             outbox_dead: Gauge::default(),
@@ -65,6 +68,7 @@ impl Default for Metrics {
             metrics.durations.clone(),
         );
         registry.register("claims_stored", "Claims that were stored", metrics.claims.clone());
+        registry.register("intake_waiting", "Reports that wait to be filed", metrics.intake_waiting.clone());
         registry.register("outbox_queued", "Notices that wait to be sent", metrics.outbox_queued.clone());
         registry.register_with_unit(
             "outbox_oldest_age",

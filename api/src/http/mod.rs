@@ -17,6 +17,7 @@ pub mod evidence;
 pub mod headers;
 pub mod identity;
 pub mod incidents;
+mod intake;
 pub mod ledger;
 mod limits;
 pub mod mailbox;
@@ -47,6 +48,7 @@ use actix_web::middleware::{Compress, DefaultHeaders, from_fn};
 use actix_web::{App as Actix, HttpServer, web};
 use tracing_actix_web::TracingLogger;
 
+use self::intake::Intake;
 use self::limits::Limits;
 use self::metrics::Metrics;
 use self::problem::{ApiError, Code};
@@ -195,12 +197,14 @@ pub fn start(app: App, listener: TcpListener, handle_signals: bool) -> AppResult
     let metrics = web::Data::new(Metrics::default());
     let uploads = web::Data::new(Uploads::default());
     let limits = web::Data::new(Limits::new(&app.settings.rates));
+    let intake = web::Data::new(Intake::new(app.clone()));
     let app = web::Data::new(app);
     let server = HttpServer::new(move || {
         Actix::new()
             .app_data(app.clone())
             .app_data(metrics.clone())
             .app_data(uploads.clone())
+            .app_data(intake.clone())
             .app_data(limits.clone())
             .app_data(web::PayloadConfig::new(MAX_BODY))
             .app_data(web::QueryConfig::default().error_handler(|error, _| problem::invalid_query(&error).into()))

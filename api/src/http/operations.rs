@@ -12,6 +12,7 @@ use serde::Serialize;
 use tracing_actix_web::{DefaultRootSpanBuilder, RequestId, RootSpanBuilder};
 use utoipa::ToSchema;
 
+use super::intake::Intake;
 use super::metrics::Metrics;
 use super::problem::{ApiError, ApiResult, Code};
 use crate::app::App;
@@ -96,9 +97,14 @@ fn check(app: &App) -> Readiness {
 /// Counters of this process and the state of the outbox, in the OpenMetrics text format.
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text")))]
-pub async fn metrics(app: web::Data<App>, metrics: web::Data<Metrics>) -> ApiResult<HttpResponse> {
+pub async fn metrics(
+    app: web::Data<App>,
+    intake: web::Data<Intake>,
+    metrics: web::Data<Metrics>,
+) -> ApiResult<HttpResponse> {
     let (in_use, _) = app.store.pool_state();
     metrics.pool_in_use.set(i64::from(in_use));
+    metrics.intake_waiting.set(intake.waiting());
     // Without a database the process still has figures of its own to tell.
     let outbox = web::block(move || app.store.with(health::outbox)).await?;
     if let Ok(outbox) = outbox {

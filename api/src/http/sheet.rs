@@ -12,9 +12,10 @@ use super::headers::idempotency_key;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use crate::app::{Actor, App};
+use crate::error::AppResult;
 use crate::rights::Right;
 use crate::use_cases::claims::sheet::Sheet;
-use crate::use_cases::claims::{self, ClaimAnswer, Filed, NewClaim};
+use crate::use_cases::claims::{self, ClaimAnswer, Filed, NewClaim, Order};
 use crate::use_cases::once::{self, Done, Once};
 
 /// The most lines of a file of reports.
@@ -72,7 +73,7 @@ pub async fn file(
             Done::Answer { .. } => {}
         }
         let may = |new: &NewClaim| staff.may_at(Right::WorkClaims, &new.service).map(drop);
-        Ok(lines.into_iter().map(|(line, report)| file_line(&app, &actor, &may, &hash, (line, report))).collect())
+        Ok(file_lines(&app, &actor, &may, &hash, lines))
     })
     .await??;
     Ok(HttpResponse::Ok().json(results))
@@ -93,34 +94,50 @@ fn lines_of(body: &[u8]) -> ApiResult<Vec<claims::sheet::Line>> {
     Ok(lines)
 }
 
-/// Files one line of the file with this hash, once.
-pub(crate) fn file_line(
+/// Files lines of the file with this hash, each once, and says what became of each.
+pub(crate) fn file_lines(
     app: &App,
     actor: &Actor,
     may: &dyn Fn(&NewClaim) -> ApiResult<()>,
     hash: &str,
-    (line, report): claims::sheet::Line,
-) -> LineResult {
-    // A space is in no client's key: no other request meets this one's.
-    let key = format!("file {hash} {line}");
-    let report = report.map_err(|why| ApiError::with_detail(Code::InvalidRequest, why));
-    match report.and_then(|report| file_report(app, actor, may, &key, &report)) {
-        Ok(claim) => LineResult { line, claim: Some(claim), problem: None },
-        Err(error) => LineResult { line, claim: None, problem: Some(error.problem()) },
+    lines: Vec<claims::sheet::Line>,
+) -> Vec<LineResult> {
+    let mut results = Vec::with_capacity(lines.len());
+    let (mut orders, mut places) = (Vec::new(), Vec::new());
+    for (place, (line, report)) in lines.into_iter().enumerate() {
+        // A space is in no client's key: no other request meets this one's.
+        let key = format!("file {hash} {line}");
+        let report = report.map_err(|why| ApiError::with_detail(Code::InvalidRequest, why));
+        let problem = match report.and_then(|report| order_of(actor, may, key, &report)) {
+            Ok(order) => {
+                orders.push(order);
+                places.push(place);
+                None
+            }
+            Err(error) => Some(error.problem()),
+        };
+        results.push(LineResult { line, claim: None, problem });
     }
+    claims::file(app, &orders, &mut |order, filed| {
+        let Some(result) = places.get(order).and_then(|place| results.get_mut(*place)) else { return };
+        match claim_of(filed) {
+            Ok(claim) => result.claim = Some(claim),
+            Err(error) => result.problem = Some(error.problem()),
+        }
+    });
+    results
 }
 
-fn file_report(
-    app: &App,
-    actor: &Actor,
-    may: &dyn Fn(&NewClaim) -> ApiResult<()>,
-    key: &str,
-    report: &Value,
-) -> ApiResult<ClaimAnswer> {
+/// One line as a report that is to be filed, with the checks of any report.
+fn order_of(actor: &Actor, may: &dyn Fn(&NewClaim) -> ApiResult<()>, key: String, report: &Value) -> ApiResult<Order> {
     let body = report.to_string();
     let new: NewClaim = parse(body.as_bytes())?;
     may(&new)?;
-    match claims::file(app, &new, key, body.as_bytes(), actor)? {
+    Ok(Order::new(new, key, body.as_bytes(), actor.clone()))
+}
+
+fn claim_of(filed: AppResult<Filed>) -> ApiResult<ClaimAnswer> {
+    match filed? {
         Filed::Answer { body, .. } => serde_json::from_slice(&body)
             .map_err(|error| ApiError::with_detail(Code::Internal, format!("an answer cannot be read: {error}"))),
         Filed::KeyReused => Err(ApiError::new(Code::IdempotencyKeyReused)),

@@ -7,7 +7,7 @@ use redress_domain::claim::ClaimMove;
 use redress_domain::id::{PolicyId, ServiceId};
 use redress_domain::notice::Event;
 use redress_store::claims::{self, ClaimRow};
-use redress_store::{Connection, StoreError, audit, incidents};
+use redress_store::{Connection, StoreError, incidents};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -17,13 +17,11 @@ use validator::Validate;
 use super::case::Case;
 use super::personal::personal_context;
 use super::reassess::{Reading, read};
-use super::reference::new_reference;
-use super::{Contact, NewClaim, Personal, duplicates, open_personal, state_of, triage};
+use super::{Contact, Personal, duplicates, open_personal, triage};
 use crate::app::{Actor, App};
 use crate::assess;
 use crate::error::AppResult;
 use crate::refusal::Refusal;
-use crate::use_cases::claimants::address_key;
 
 /// What changes in a draft; what is left out stays.
 #[derive(Debug, Clone, Deserialize, Validate, ToSchema)]
@@ -46,43 +44,6 @@ pub struct DraftChange {
     #[serde(default)]
     #[validate(nested)]
     pub contact: Option<Contact>,
-}
-
-/// Begins a draft; returns its id.
-pub(super) fn begin(
-    app: &App,
-    connection: &mut Connection,
-    new: &NewClaim,
-    found: &incidents::StoredIncident,
-    facts: serde_json::Value,
-    actor: &Actor,
-    at: DateTime<Utc>,
-) -> AppResult<ClaimRow> {
-    let row = ClaimRow {
-        customer_id: new.customer.to_string(),
-        id: Uuid::now_v7(),
-        reference: new_reference(),
-        incident_id: found.key,
-        service_id: found.service_key(&new.service)?,
-        state: redress_domain::claim::ClaimState::Draft.as_str().to_owned(),
-        facts,
-        version: 1,
-        created_at: at,
-        submitted_at: None,
-        updated_at: at,
-        kind: new.kind.as_str().to_owned(),
-        channel: new.channel.as_str().to_owned(),
-        loss: None,
-        duplicate_of: None,
-        credited_at: None,
-    };
-    let plain = serde_json::to_vec(&Personal::of(new)).map_err(StoreError::corrupt)?;
-    let address = new.contact.email.as_deref().map(|email| address_key(app, email));
-    let sealed = app.secrets.seal(&plain, &personal_context(&row))?;
-    claims::insert(connection, &row, &sealed, address.as_deref())?;
-    let entry = actor.entry("claim.draft", format!("claim {}", row.id), serde_json::json!({ "status": row.state }));
-    audit::append(connection, &[entry.after(&state_of(&row.state, row.version, None))])?;
-    Ok(row)
 }
 
 /// Changes a draft.

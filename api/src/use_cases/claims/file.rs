@@ -1,26 +1,71 @@
-//! Filing a damage report: stored, assessed, audited and answered in one transaction, once per Idempotency-Key.
+//! Filing damage reports: many are stored, assessed, audited and answered in one transaction, each once per Idempotency-Key. One
+//! report is a batch of one; what cannot be filed spoils nothing for the others.
+
+use std::collections::{HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use redress_domain::claim::{ClaimMove, ClaimState};
-use redress_domain::id::{ClaimId, CustomerId};
+use redress_domain::id::ClaimId;
 use redress_domain::notice::Event;
-use redress_store::claims::{self, AssessmentRow, ClaimRow, ClaimView};
+use redress_store::claims::{self, AssessmentRow, ClaimRow};
+use redress_store::failpoint::{self, Guard};
+use redress_store::holdings::{self, HoldingRow};
 use redress_store::idempotency::{self, SavedAnswer};
-use redress_store::notices::{self, NoticeRow};
-use redress_store::{Connection, StoreError, audit, holdings, incidents};
+use redress_store::{Connection, StoreError};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::aside::{self, Report};
-use super::duplicates::loss_of;
-use super::personal::personal_context;
-use super::reference::new_reference;
-use super::{ClaimAnswer, NewClaim, Personal, answer, desk, now, state_of};
+use super::kept::{Kept, write};
+use super::new::ClaimKind;
+use super::status::MergedInto;
+use super::{ClaimAnswer, NewClaim, aside, desk, duplicates, now};
 use crate::app::{Actor, App};
-use crate::assess::{self, ClaimOutcome};
+use crate::assess::{self, ClaimFacts, ClaimOutcome};
 use crate::error::{AppError, AppResult};
-use crate::use_cases::claimants::address_key;
+use crate::in_force::{IncidentInForce, Incidents};
 use crate::use_cases::policies::move_of;
+
+/// The most reports that one transaction files.
+pub const MAX_BATCH: usize = 64;
+
+/// A report that is to be filed once under its key.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The report.
+    pub new: NewClaim,
+    /// The key.
+    pub key: String,
+    /// Who files it.
+    pub actor: Actor,
+    request_hash: [u8; 32],
+}
+
+impl Order {
+    /// `request` is the body as it came, byte for byte.
+    #[must_use]
+    pub fn new(new: NewClaim, key: String, request: &[u8], actor: Actor) -> Self {
+        Self { new, key, actor, request_hash: Sha256::digest(request).into() }
+    }
+
+    /// Whose key it is: keys of different customers never meet.
+    fn name(&self) -> (&str, &str) {
+        (self.new.customer.as_str(), &self.key)
+    }
+
+    fn lock(&self) -> i64 {
+        let digest = Sha256::digest(format!("idempotency/{}/{}", self.new.customer, self.key));
+        let mut bytes = [0_u8; 8];
+        bytes.copy_from_slice(&digest[..8]);
+        i64::from_be_bytes(bytes)
+    }
+
+    /// What the answer is sealed for.
+    fn context(&self) -> String {
+        format!("answer/{}/{}", self.new.customer, self.key)
+    }
+}
 
 /// What filing led to.
 #[derive(Debug)]
@@ -42,183 +87,324 @@ pub enum Filed {
     Field(String, String),
 }
 
-/// Files a claim once per (customer, key); `request` is the body as it came, byte for byte.
-pub fn file(app: &App, new: &NewClaim, key: &str, request: &[u8], actor: &Actor) -> AppResult<Filed> {
-    match try_file(app, new, key, request, actor) {
-        // The same loss came under another key at the same moment: by now it is there to be merged into.
-        Err(AppError::Store(error)) if error.constraint() == Some("claim_once") => {
-            try_file(app, new, key, request, actor)
+/// Files reports and tells what came of each, by its place, after the commit that it speaks of. A batch that fails is halved until
+/// what makes it fail stands alone.
+pub fn file(app: &App, orders: &[Order], tell: &mut dyn FnMut(usize, AppResult<Filed>)) {
+    let all: Vec<usize> = (0..orders.len()).collect();
+    let mut left: Vec<Vec<usize>> = all.chunks(MAX_BATCH).rev().map(<[usize]>::to_vec).collect();
+    while let Some(batch) = left.pop() {
+        let error = match attempt(app, orders, &batch, tell) {
+            Ok(later) if later.is_empty() => continue,
+            Ok(later) => {
+                left.push(later);
+                continue;
+            }
+            Err(error) => error,
+        };
+        match (batch.as_slice(), error) {
+            // Nobody of them would fare better alone.
+            (_, AppError::Store(StoreError::Unreachable(why))) => {
+                batch.iter().for_each(|place| tell(*place, Err(StoreError::Unreachable(why.clone()).into())));
+            }
+            // The same loss came through another server at the same moment: by now it is there to be merged into.
+            ([only], AppError::Store(error)) if error.constraint() == Some("claim_once") => {
+                if let Err(error) = attempt(app, orders, &[*only], tell) {
+                    tell(*only, Err(error));
+                }
+            }
+            ([only], error) => tell(*only, Err(error)),
+            (batch, _) => {
+                let (first, second) = batch.split_at(batch.len() / 2);
+                left.extend([second.to_vec(), first.to_vec()]);
+            }
         }
-        filed => filed,
     }
 }
 
-fn try_file(app: &App, new: &NewClaim, key: &str, request: &[u8], actor: &Actor) -> AppResult<Filed> {
-    let request_hash = Sha256::digest(request).to_vec();
-    app.store.transaction(|connection| {
-        if !idempotency::try_lock(connection, lock_of(&new.customer, key))? {
-            return Ok(Filed::KeyInFlight);
-        }
-        if let Some(saved) = idempotency::find(connection, new.customer.as_str(), key)? {
-            if saved.request_hash != request_hash {
-                return Ok(Filed::KeyReused);
+/// What came of a report in its batch.
+enum Step {
+    /// This.
+    Done(Filed),
+    /// It needs what another report of the batch leads to.
+    Later,
+}
+
+/// Files a batch, all of it or nothing; returns those that have to come after it.
+fn attempt(
+    app: &App,
+    orders: &[Order],
+    batch: &[usize],
+    tell: &mut dyn FnMut(usize, AppResult<Filed>),
+) -> AppResult<Vec<usize>> {
+    let members: Vec<&Order> = batch.iter().map(|place| &orders[*place]).collect();
+    let mut later = Vec::new();
+    let mut settle = |steps: Vec<Step>| {
+        for (place, step) in batch.iter().zip(steps) {
+            match step {
+                Step::Done(filed) => tell(*place, Ok(filed)),
+                Step::Later => later.push(*place),
             }
-            let body = app.secrets.open(&saved.body, &answer_context(&saved.customer_id, key))?;
-            return Ok(Filed::Answer { body, location: saved.location.unwrap_or_default(), replayed: true });
         }
-        let at = now();
-        let answer = match insert(app, connection, new, at, actor)? {
-            Ok(answer) => answer,
-            Err((pointer, detail)) => return Ok(Filed::Field(pointer, detail)),
-        };
-        let location = format!("/v1/claims/{}", answer.id);
-        let body = serde_json::to_vec(&answer).map_err(StoreError::corrupt)?;
-        idempotency::save(
-            connection,
-            &SavedAnswer {
-                customer_id: new.customer.to_string(),
-                key: key.to_owned(),
-                request_hash,
-                status: 201,
-                location: Some(location.clone()),
-                // The answer holds the claimant's token, so it is sealed like everything that opens a claim.
-                body: app.secrets.seal(&body, &answer_context(new.customer.as_str(), key))?,
-                created_at: at,
-            },
-        )?;
-        Ok(Filed::Answer { body, location, replayed: false })
-    })
+    };
+    let committed = catch_unwind(AssertUnwindSafe(|| {
+        app.store.transaction(|connection| {
+            let steps = file_all(app, connection, &members)?;
+            if failpoint::is_without(Guard::Commit) {
+                settle(steps);
+                return Ok(Vec::new());
+            }
+            Ok::<_, AppError>(steps)
+        })
+    }));
+    // A mistake of ours in one report is no reason to answer none.
+    settle(committed.unwrap_or_else(|_| Err(StoreError::corrupt("filing a report panicked").into()))?);
+    Ok(later)
 }
 
-fn answer_context(customer: &str, key: &str) -> String {
-    format!("answer/{customer}/{key}")
-}
-
-fn lock_of(customer: &CustomerId, key: &str) -> i64 {
-    let digest = Sha256::digest(format!("idempotency/{customer}/{key}"));
-    let mut bytes = [0_u8; 8];
-    bytes.copy_from_slice(&digest[..8]);
-    i64::from_be_bytes(bytes)
+/// A report that was read: where it belongs, and what is claimed.
+pub(super) struct Report<'a> {
+    pub(super) order: &'a Order,
+    pub(super) ground: Arc<IncidentInForce>,
+    pub(super) service_key: i32,
+    pub(super) facts: ClaimFacts,
+    /// What is claimed, as a keyed hash.
+    loss: Uuid,
 }
 
 /// A field's JSON pointer and what is wrong with it.
 type FieldFault = (String, String);
 
-fn insert(
-    app: &App,
-    connection: &mut Connection,
-    new: &NewClaim,
-    at: DateTime<Utc>,
-    actor: &Actor,
-) -> AppResult<Result<ClaimAnswer, FieldFault>> {
-    let found = match incidents::find(connection, &new.incident) {
-        Ok(found) => found,
-        Err(StoreError::NotFound(what)) => return Ok(Err(("/incident".into(), format!("there is no {what}")))),
-        Err(error) => return Err(error.into()),
-    };
-    let Ok(service_key) = found.service_key(&new.service) else {
-        let detail = format!("service {} is not part of incident {}", new.service, new.incident);
-        return Ok(Err(("/service".into(), detail)));
-    };
-    let facts = match assess::claim_facts(&new.facts) {
-        Ok(facts) => facts,
-        Err(fault) => return Ok(Err(fault)),
-    };
-    let loss = loss_of(app, found.key, service_key, &facts.json, &new.description);
-    let report = Report { new, found: &found, service_key, facts: &facts.json, loss };
-    if let Some(mut answer) = aside::keep(app, connection, &report, actor, at)? {
-        let token = app.secrets.claimant_token(ClaimId(answer.id));
-        answer.link = Some(format!("/claims/{}#{token}", answer.reference));
-        answer.token = Some(token);
-        return Ok(Ok(answer));
+/// Load all, decide each, write all.
+fn file_all(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppResult<Vec<Step>> {
+    let at = now();
+    let mut steps = known_answers(app, connection, orders)?;
+    let incidents = app.in_force.of(app, connection, orders.iter().map(|order| &order.new.incident))?;
+    let mut reports = Vec::with_capacity(orders.len());
+    let mut losses = HashSet::new();
+    for (step, order) in steps.iter_mut().zip(orders).filter(|(step, _)| step.is_none()) {
+        match read(app, order, &incidents) {
+            Ok(report) if report.claims() && !losses.insert((&order.new.customer, report.loss)) => {
+                *step = Some(Step::Later);
+            }
+            Ok(report) => reports.push((step, report)),
+            Err((pointer, detail)) => *step = Some(Step::Done(Filed::Field(pointer, detail))),
+        }
     }
-    let held = holdings::of_customer(connection, found.key, new.customer.as_str(), service_key)?;
-    let policies = assess::policies_of_service(app, connection, found.key, service_key)?;
+    let records = Records::load(connection, reports.iter().map(|(_, report)| report))?;
+    let (mut all, mut answers) = (Vec::with_capacity(reports.len()), Vec::with_capacity(reports.len()));
+    let mut merges = Vec::new();
+    for (step, report) in reports {
+        let first = records.first(&report);
+        let mut kept = match keep(app, &report, first, records.held(&report), at)? {
+            Ok(kept) => kept,
+            Err((pointer, detail)) => {
+                *step = Some(Step::Done(Filed::Field(pointer, detail)));
+                continue;
+            }
+        };
+        let answer = answer(app, &report, &mut kept, first)?;
+        let (saved, filed) = saved(app, report.order, &answer, at)?;
+        *step = Some(Step::Done(filed));
+        if let Some(first) = first {
+            merges.push((first.id, kept.claim.clone(), report));
+        }
+        answers.push(saved);
+        all.push(kept);
+    }
+    write(connection, all)?;
+    idempotency::save_all(connection, &answers)?;
+    // In one order, so that two batches never wait for each other.
+    merges.sort_by_key(|(first, ..)| *first);
+    for (first, second, report) in merges {
+        let order = report.order;
+        duplicates::merge(app, connection, &second, first, &order.new.description, &order.actor, at)?;
+    }
+    steps.into_iter().map(|step| step.ok_or_else(|| StoreError::corrupt("a report came to nothing").into())).collect()
+}
+
+/// Takes the keys of a batch, and answers what was answered before or is under way elsewhere; the others are to be filed.
+fn known_answers(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppResult<Vec<Option<Step>>> {
+    let locks: Vec<i64> = orders.iter().map(|order| order.lock()).collect();
+    let free = idempotency::try_lock_all(connection, &locks)?;
+    let (customers, keys): (Vec<&str>, Vec<&str>) = orders.iter().map(|order| order.name()).unzip();
+    let saved = idempotency::find_all(connection, &customers, &keys)?;
+    let saved: HashMap<(&str, &str), &SavedAnswer> =
+        saved.iter().map(|saved| ((saved.customer_id.as_str(), saved.key.as_str()), saved)).collect();
+    let (mut names, mut steps) = (HashSet::new(), Vec::with_capacity(orders.len()));
+    for (order, free) in orders.iter().zip(free) {
+        steps.push(match saved.get(&order.name()) {
+            _ if !free => Some(Step::Done(Filed::KeyInFlight)),
+            _ if !names.insert(order.name()) => Some(Step::Later),
+            None => None,
+            Some(saved) if saved.request_hash != order.request_hash => Some(Step::Done(Filed::KeyReused)),
+            Some(saved) => {
+                let body = app.secrets.open(&saved.body, &order.context())?;
+                let location = saved.location.clone().unwrap_or_default();
+                Some(Step::Done(Filed::Answer { body, location, replayed: true }))
+            }
+        });
+    }
+    Ok(steps)
+}
+
+impl Report<'_> {
+    /// Whether it claims anything now: a draft claims nothing yet, and an enquiry never does.
+    fn claims(&self) -> bool {
+        !self.order.new.draft && self.order.new.kind == ClaimKind::Damage
+    }
+}
+
+/// Finds where a report belongs and reads what it states.
+fn read<'a>(app: &App, order: &'a Order, incidents: &Incidents) -> Result<Report<'a>, FieldFault> {
+    let new = &order.new;
+    let Some(ground) = incidents.get(&new.incident) else {
+        return Err(("/incident".into(), format!("there is no incident {}", new.incident)));
+    };
+    let Ok(service_key) = ground.found.service_key(&new.service) else {
+        return Err(("/service".into(), format!("service {} is not part of incident {}", new.service, new.incident)));
+    };
+    let facts = assess::claim_facts(&new.facts)?;
+    let loss = duplicates::loss_of(app, ground.found.key, service_key, &facts.json, &new.description);
+    Ok(Report { order, ground: Arc::clone(ground), service_key, facts, loss })
+}
+
+/// What is known of the customers of a batch.
+struct Records {
+    held: HashMap<(i32, String, i32), Vec<HoldingRow>>,
+    firsts: HashMap<(String, Uuid), ClaimRow>,
+}
+
+impl Records {
+    fn load<'a>(connection: &mut Connection, reports: impl Iterator<Item = &'a Report<'a>>) -> AppResult<Self> {
+        let mut customers: HashMap<i32, Vec<&str>> = HashMap::new();
+        let (mut claimants, mut losses) = (Vec::new(), Vec::new());
+        for report in reports.filter(|report| report.claims()) {
+            let customer = report.order.new.customer.as_str();
+            customers.entry(report.ground.found.key).or_default().push(customer);
+            claimants.push(customer);
+            losses.push(report.loss);
+        }
+        let mut held: HashMap<_, Vec<HoldingRow>> = HashMap::new();
+        for (incident_key, customers) in customers {
+            for row in holdings::of_customers(connection, incident_key, &customers)? {
+                held.entry((incident_key, row.customer_id.clone(), row.service_id)).or_default().push(row);
+            }
+        }
+        let firsts = claims::of_losses(connection, &claimants, &losses)?;
+        let firsts = firsts.into_iter().filter_map(|row| Some(((row.customer_id.clone(), row.loss?), row)));
+        Ok(Self { held, firsts: firsts.collect() })
+    }
+
+    /// What the customer held at the service.
+    fn held(&self, report: &Report<'_>) -> &[HoldingRow] {
+        let customer = report.order.new.customer.to_string();
+        let key = (report.ground.found.key, customer, report.service_key);
+        self.held.get(&key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The claim in which the customer claimed the same loss before.
+    fn first(&self, report: &Report<'_>) -> Option<&ClaimRow> {
+        self.firsts.get(&(report.order.new.customer.to_string(), report.loss)).filter(|_| report.claims())
+    }
+}
+
+/// What is kept of one report.
+fn keep(
+    app: &App,
+    report: &Report<'_>,
+    first: Option<&ClaimRow>,
+    held: &[HoldingRow],
+    at: DateTime<Utc>,
+) -> AppResult<Result<Kept, FieldFault>> {
+    match first {
+        _ if report.order.new.draft => aside::draft(app, report, at).map(Ok),
+        _ if report.order.new.kind == ClaimKind::Enquiry => aside::enquiry(app, report, at).map(Ok),
+        Some(first) => aside::merged(app, report, first, at).map(Ok),
+        None => assessed(app, report, held, at),
+    }
+}
+
+/// A claim that its policy decides, or leaves to people, or that waits for one.
+fn assessed(
+    app: &App,
+    report: &Report<'_>,
+    held: &[HoldingRow],
+    at: DateTime<Utc>,
+) -> AppResult<Result<Kept, FieldFault>> {
+    let new = &report.order.new;
     let assessed = match assess::claim(&assess::ClaimSubject {
-        policies: &policies,
+        policies: report.ground.policies_of(report.service_key),
         wanted: new.policy.as_ref(),
-        incident: &found.incident,
+        incident: &report.ground.found.incident,
         service: &new.service,
         customer: &new.customer,
-        holdings: &held,
-        facts: &facts,
+        holdings: held,
+        facts: &report.facts,
         evidence: &[],
         submitted_at: at,
     })? {
         Ok(assessed) => assessed,
         Err(fault) => return Ok(Err(fault)),
     };
-    let id = Uuid::now_v7();
-    let state = state_after(assessed.assessment.outcome)?;
-    let claim = ClaimRow {
-        customer_id: new.customer.to_string(),
-        id,
-        reference: new_reference(),
-        incident_id: found.key,
-        service_id: service_key,
-        state: state.as_str().to_owned(),
-        facts: facts.json,
-        version: 1,
-        created_at: at,
-        submitted_at: Some(at),
-        updated_at: at,
-        kind: new.kind.as_str().to_owned(),
-        channel: new.channel.as_str().to_owned(),
-        loss: Some(loss),
-        duplicate_of: None,
-        credited_at: None,
-    };
-    let plain = serde_json::to_vec(&Personal::of(new)).map_err(StoreError::corrupt)?;
-    let address = new.contact.email.as_deref().map(|email| address_key(app, email));
-    let sealed = app.secrets.seal(&plain, &personal_context(&claim))?;
-    claims::insert(connection, &claim, &sealed, address.as_deref())?;
-    let row = AssessmentRow {
-        customer_id: claim.customer_id.clone(),
-        claim_id: id,
+    let said = assessed.assessment;
+    let state = state_after(said.outcome)?;
+    let mut kept = Kept::new(app, report, state, at)?;
+    kept.claim.loss = Some(report.loss);
+    kept.assessment = Some(AssessmentRow {
+        customer_id: kept.claim.customer_id.clone(),
+        claim_id: kept.claim.id,
         seq: 1,
         policy_version_id: assessed.version_key,
-        outcome: assessed.assessment.outcome.as_str().to_owned(),
-        trace: serde_json::to_value(&assessed.assessment).map_err(StoreError::corrupt)?,
+        outcome: said.outcome.as_str().to_owned(),
+        trace: serde_json::to_value(&said).map_err(StoreError::corrupt)?,
         assessed_at: at,
-    };
-    claims::insert_assessment(connection, &row)?;
-    if state == ClaimState::InReview {
-        desk::put(connection, &claim, desk::queue_of(&assessed.assessment), false, at)?;
+    });
+    kept.queue = (state == ClaimState::InReview).then(|| desk::queue_of(&said).to_owned());
+    let detail = serde_json::json!({ "status": kept.claim.state, "policy": said.policy, "version": said.version,
+                                     "rule": said.rule });
+    kept.log(report, "claim.file", detail);
+    kept.tell(Event::Received);
+    if said.outcome.is_final() {
+        kept.tell(Event::Decided);
     }
-    let entry = actor.entry(
-        "claim.file",
-        format!("claim {id}"),
-        serde_json::json!({ "status": claim.state, "policy": assessed.assessment.policy,
-                            "version": assessed.assessment.version, "rule": assessed.assessment.rule }),
-    );
-    audit::append(connection, &[entry.after(&state_of(&claim.state, claim.version, Some(&row)))])?;
-    if new.contact.email.is_some() {
-        let mut events = vec![Event::Received];
-        if assessed.assessment.outcome.is_final() {
-            events.push(Event::Decided);
-        }
-        let rows: Vec<NoticeRow> = events
-            .into_iter()
-            .map(|event| NoticeRow::queued(&claim.customer_id, Uuid::now_v7(), id, event, at))
-            .collect();
-        notices::queue(connection, &rows)?;
-    }
-    let view = ClaimView {
-        claim,
-        incident: new.incident.to_string(),
-        service: new.service.to_string(),
-        assessment: Some(row),
-    };
-    let mut answer = answer(&view)?;
-    let token = app.secrets.claimant_token(ClaimId(id));
-    // Behind the #, where browsers keep it to themselves: no server and no log on the way sees it.
-    answer.link = Some(format!("/claims/{}#{token}", answer.reference));
-    answer.token = Some(token);
-    Ok(Ok(answer))
+    kept.said = Some(said);
+    Ok(Ok(kept))
 }
 
 /// The state of a claim that was just sent and assessed.
 fn state_after(outcome: ClaimOutcome) -> AppResult<ClaimState> {
     let submitted = ClaimState::Draft.after(ClaimMove::Submit)?;
     Ok(submitted.after(move_of(outcome).unwrap_or(ClaimMove::AwaitPolicy))?)
+}
+
+/// How a report is answered.
+fn answer(app: &App, report: &Report<'_>, kept: &mut Kept, first: Option<&ClaimRow>) -> AppResult<ClaimAnswer> {
+    let mut answer = kept.answer(report)?;
+    let token = app.secrets.claimant_token(ClaimId(answer.id));
+    // Behind the #, where browsers keep it to themselves: no server and no log on the way sees it.
+    answer.link = Some(format!("/claims/{}#{token}", answer.reference));
+    answer.token = Some(token);
+    if answer.kind == ClaimKind::Enquiry && !report.order.new.draft {
+        answer.reply = Some(aside::reply_of(report.ground.policies_of(report.service_key)));
+    }
+    answer.duplicate_of =
+        first.map(|first| MergedInto { reference: first.reference.clone(), status: first.state.clone() });
+    Ok(answer)
+}
+
+/// The answer as it is kept under its key, and as it is given.
+fn saved(app: &App, order: &Order, answer: &ClaimAnswer, at: DateTime<Utc>) -> AppResult<(SavedAnswer, Filed)> {
+    let body = serde_json::to_vec(answer).map_err(StoreError::corrupt)?;
+    let location = format!("/v1/claims/{}", answer.id);
+    let saved = SavedAnswer {
+        customer_id: order.new.customer.to_string(),
+        key: order.key.clone(),
+        request_hash: order.request_hash.to_vec(),
+        status: 201,
+        location: Some(location.clone()),
+        // The answer holds the claimant's token, so it is sealed like everything that opens a claim.
+        body: app.secrets.seal(&body, &order.context())?,
+        created_at: at,
+    };
+    Ok((saved, Filed::Answer { body, location, replayed: false }))
 }

@@ -10,6 +10,7 @@ pub mod desk;
 pub mod draft;
 mod duplicates;
 mod file;
+mod kept;
 mod new;
 mod personal;
 pub mod queue;
@@ -26,7 +27,7 @@ use chrono::{DateTime, Utc};
 use redress_store::claims::AssessmentRow;
 
 pub(super) use self::aside::reply;
-pub use self::file::{Filed, file};
+pub use self::file::{Filed, MAX_BATCH, Order, file};
 pub use self::new::{Channel, ClaimKind, Contact, MAX_FACTS, NewClaim};
 pub use self::personal::{Personal, Preferences, Wish, open_personal, prefer};
 pub(super) use self::reassess::reassess;

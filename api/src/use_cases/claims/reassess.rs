@@ -109,7 +109,7 @@ fn record(
         trace: serde_json::to_value(&assessed.assessment).map_err(StoreError::corrupt)?,
         assessed_at: at,
     };
-    claims::insert_assessment(connection, &row)?;
+    claims::insert_assessments(connection, std::slice::from_ref(&row))?;
     if !claims::advance(connection, &claim.customer_id, claim.id, action, state, at)? {
         return Err(StoreError::Contention("a claim changed meanwhile".into()).into());
     }

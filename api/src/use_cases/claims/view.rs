@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use redress_domain::incident::Localised;
 use redress_store::StoreError;
-use redress_store::claims::{AssessmentRow, ClaimView};
+use redress_store::claims::{AssessmentRow, ClaimRow, ClaimView};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -183,9 +183,18 @@ pub struct ClaimAnswer {
 
 /// A claim as it is shown.
 pub fn answer(view: &ClaimView) -> AppResult<ClaimAnswer> {
-    let claim = &view.claim;
     let assessment = view.assessment.as_ref().map(StoredAssessment::read).transpose()?;
-    let decided_at = view.assessment.as_ref().map_or(claim.updated_at, |row| row.assessed_at);
+    let decided_at = view.assessment.as_ref().map_or(view.claim.updated_at, |row| row.assessed_at);
+    answer_of(&view.claim, (&view.incident, &view.service), assessment, decided_at)
+}
+
+/// The same of its parts: the names of its incident and service, what its policy said, and when.
+pub(super) fn answer_of(
+    claim: &ClaimRow,
+    (incident, service): (&str, &str),
+    assessment: Option<StoredAssessment>,
+    decided_at: DateTime<Utc>,
+) -> AppResult<ClaimAnswer> {
     Ok(ClaimAnswer {
         decision: assessment.as_ref().and_then(|assessment| policys_word(assessment, decided_at)),
         id: claim.id,
@@ -193,8 +202,8 @@ pub fn answer(view: &ClaimView) -> AppResult<ClaimAnswer> {
         token: None,
         link: None,
         status: claim.state()?.as_str().to_owned(),
-        incident: view.incident.clone(),
-        service: view.service.clone(),
+        incident: incident.to_owned(),
+        service: service.to_owned(),
         customer: claim.customer_id.clone(),
         facts: claim.facts.clone(),
         submitted_at: claim.submitted_at,

@@ -90,7 +90,7 @@ fn record(
         trace: serde_json::to_value(&assessed.assessment).map_err(StoreError::corrupt)?,
         assessed_at: at,
     };
-    claims::insert_assessment(connection, &row)?;
+    claims::insert_assessments(connection, std::slice::from_ref(&row))?;
     let (mut state, mut version) = (before, claim.version);
     for action in moves(before, &assessed.assessment) {
         state = state.after(action)?;
