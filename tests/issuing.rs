@@ -278,14 +278,14 @@ fn a_budget_for_one_chunk_pays_one_chunk_whole_and_the_next_run_the_rest() {
     Redress::test(|redress| {
         redress.with_incident().with_staff().with_policies(&["melon"]);
         import(redress, &subscribers(7_000));
-        redress.with_budget("melon", "day:melon", "15000");
+        redress.with_budget("melon", "day:melon", "4500");
         let stopped = issue(redress, &["--format", "json", "--workers", "1"]).fails(1, "").json();
         let first = stopped["issued"].as_u64().unwrap();
-        assert_eq!(redress.number("SELECT count(*) FROM run_chunk"), 2);
+        assert!(redress.number("SELECT count(*) FROM run_chunk") > 2);
         assert_eq!(redress.number("SELECT count(*) FROM run_chunk WHERE done_at IS NOT NULL"), 1);
-        assert!(first > 2_000 && first <= 5_000, "{first}");
+        assert!(first > 500 && first <= 1_500, "{first}");
         assert_eq!(redress.number("SELECT count(*) FROM transfer WHERE code = 2"), i64::try_from(first).unwrap());
-        redress.with_budget("melon", "day:melon", "6000");
+        redress.with_budget("melon", "day:melon", "16500");
         assert_eq!(redress.issue()["issued"], 7_000 - first);
         assert_eq!(exposure(redress)["melon day:melon"], (7_000, "21000".to_owned()));
     });

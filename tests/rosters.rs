@@ -129,7 +129,7 @@ fn lines_of_json_are_taken_the_same_way() {
         assert_refused(&refused, &expected);
         assert_eq!(done["accepted"], 2);
         let attributes = redress.text("SELECT attributes FROM holding WHERE customer_id = 'a'");
-        assert_eq!(attributes, r#"{"fee": "10900", "web": true, "rate": "0.5"}"#);
+        assert_eq!(attributes, r#"{"fee":"10900","rate":"0.5","web":true}"#);
         let endless = redress.file("endless.ndjson", "x".repeat(70_000));
         redress
             .run(&["roster", "import", &endless, "--incident", INCIDENT])

@@ -22,6 +22,7 @@ use crate::app::{Actor, App};
 use crate::assess;
 use crate::error::AppResult;
 use crate::refusal::Refusal;
+use crate::use_cases::claimants::address_key;
 
 /// What changes in a draft; what is left out stays.
 #[derive(Debug, Clone, Deserialize, Validate, ToSchema)]
