@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
-use redress_domain::id::CustomerId;
+use redress_domain::id::{CustomerId, ServiceId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -43,7 +43,7 @@ pub async fn balance(
     account: web::Path<String>,
     request: HttpRequest,
 ) -> ApiResult<HttpResponse> {
-    staff.may(Right::ReadLedger)?;
+    staff.may_everywhere(Right::ReadLedger)?;
     let query: At = query(&request)?;
     let found = web::block(move || ledger::balance(&app, &account, query.at)).await?;
     match found {
@@ -78,7 +78,7 @@ pub struct TransfersAfter {
     )
 )]
 pub async fn transfers(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
-    staff.may(Right::ReadLedger)?;
+    staff.may_everywhere(Right::ReadLedger)?;
     let query: TransfersAfter = query(&request)?;
     let page = web::block(move || ledger::page(&app, query.cursor.as_deref(), query.limit, query.at)).await??;
     Ok(HttpResponse::Ok().json(page))
@@ -114,6 +114,8 @@ pub async fn credits_of(app: web::Data<App>, staff: Staff, request: HttpRequest)
     let query: OfCustomer = query(&request)?;
     let customer = CustomerId::parse(&query.customer)
         .map_err(|error| ApiError::with_detail(Code::InvalidRequest, error.to_string()))?;
-    let credits = web::block(move || credits::list(&app, &customer)).await??;
+    let mut credits = web::block(move || credits::list(&app, &customer)).await??;
+    let is_own = |credit: &CreditView| ServiceId::parse(&credit.service).is_ok_and(|id| staff.member().works_for(&id));
+    credits.retain(is_own);
     Ok(HttpResponse::Ok().json(CreditList { credits }))
 }

@@ -76,7 +76,7 @@ pub struct Left {
 pub fn leave(app: &App, flow: Flow, items: &[Leaving], actor: &Actor) -> AppResult<Left> {
     check_size(items.len())?;
     if flow != Flow::Deliver {
-        app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
+        app.store.with(|connection| staff::require_everywhere(connection, &actor.name, Right::ReverseCredits))?;
     }
     decide(app, |connection| {
         let today = Utc::now().date_naive();

@@ -43,7 +43,7 @@ pub fn list(app: &App, what: Limited) -> AppResult<Vec<LimitView>> {
 /// Sets the limit of an asset, or takes it away.
 pub fn set(app: &App, what: Limited, asset: &AssetCode, most: Option<Decimal>, actor: &Actor) -> AppResult<()> {
     app.store.transaction(|connection| {
-        staff::require(connection, &actor.name, Right::LimitRuns, None)?;
+        staff::require_everywhere(connection, &actor.name, Right::LimitRuns)?;
         let known = ledger::assets(connection)?.into_iter().find(|known| known.code == asset.as_str());
         let known = known.ok_or_else(|| {
             AppError::Invalid(format!(

@@ -149,7 +149,7 @@ fn view(connection: &mut Connection, run: RunRow, incident: String) -> AppResult
 
 /// Approves a run as somebody else than who started it. `plan` is the hash of what was seen, or its first digits.
 pub fn approve(app: &App, id: i64, plan: &str, actor: &Actor) -> AppResult<RunView> {
-    app.store.with(|connection| staff::require(connection, &actor.name, Right::ApproveRuns, None))?;
+    app.store.with(|connection| staff::require_everywhere(connection, &actor.name, Right::ApproveRuns))?;
     let (seen, incident) = app.store.with(|connection| run_lifecycle::find(connection, id))?;
     let hash = seen.plan_hash.clone().unwrap_or_default();
     if seen.state()? != RunState::Planned {
@@ -192,7 +192,7 @@ pub fn cancel(app: &App, id: i64, actor: &Actor) -> AppResult<RunView> {
 
 fn steer(app: &App, id: i64, action: RunMove, served: bool, actor: &Actor) -> AppResult<RunView> {
     app.store.transaction(|connection| {
-        staff::require(connection, &actor.name, Right::RunIssue, None)?;
+        staff::require_everywhere(connection, &actor.name, Right::RunIssue)?;
         let (before, incident) = run_lifecycle::lock(connection, id)?;
         let note = (action != RunMove::Resume).then(|| format!("{} by {}", action.done(), actor.name));
         let entry = actor.entry(action.action(), format!("run {id}"), serde_json::json!({}));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, Duration, NaiveDate, Utc};
 use redress_domain::Amount;
 use redress_domain::credit::{Credit, Flow, Movement, Refusal, Step};
-use redress_domain::id::{CustomerId, ReasonCode, TransferId};
+use redress_domain::id::{CustomerId, ReasonCode, ServiceId, TransferId};
 use redress_domain::log::canonical;
 use redress_store::corrections::{self, CorrectionRow, NewCorrection};
 use redress_store::limits::{self, LimitRow, Limited};
@@ -20,7 +20,7 @@ use super::batch::{Batch, Key};
 use super::{ItemRefusal, check_size, decide, exact};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
-use crate::rights::Right;
+use crate::rights::{Member, Right};
 use crate::use_cases::reports::figure;
 use crate::use_cases::staff;
 
@@ -135,10 +135,10 @@ pub enum Asked {
 /// Corrects, or asks a second person to approve it.
 pub fn ask(app: &App, kind: Kind, items: &[Correction], ground: &Ground, actor: &Actor) -> AppResult<Asked> {
     check_size(items.len())?;
-    app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
+    let by = app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
     decide(app, |connection| {
         let on = ground.on.unwrap_or_else(|| Utc::now().date_naive());
-        let decided = Decided::of(connection, kind, items, &ground.reason, on)?;
+        let decided = Decided::of(connection, kind, items, &ground.reason, on, &by)?;
         let entry = actor.entry(&format!("credit.{}", kind.as_str()), decided.object(), decided.detail(None));
         let above = above_limits(connection, &actor.name, &decided.totals, entry.at)?;
         let listed = decided.listed()?;
@@ -180,7 +180,7 @@ pub fn ask(app: &App, kind: Kind, items: &[Correction], ground: &Ground, actor: 
 /// Approves a correction as somebody else than who asked for it, and does it: as it was asked, or not at all.
 pub fn approve(app: &App, id: i64, actor: &Actor) -> AppResult<Vec<Corrected>> {
     decide(app, |connection| {
-        staff::require(connection, &actor.name, Right::ApproveCorrections, None)?;
+        let by = staff::require_everywhere(connection, &actor.name, Right::ApproveCorrections)?;
         let row = open(connection, id)?;
         if row.asked_by == actor.name {
             return Err(StoreError::Refused("correction_four_eyes".into()).into());
@@ -188,7 +188,7 @@ pub fn approve(app: &App, id: i64, actor: &Actor) -> AppResult<Vec<Corrected>> {
         let kind = Kind::of(&row.kind)?;
         let reason = ReasonCode::parse(&row.reason).map_err(StoreError::corrupt)?;
         let items = items_of(&row)?.into_iter().map(Correction::try_from).collect::<AppResult<Vec<_>>>()?;
-        let decided = Decided::of(connection, kind, &items, &reason, row.effective_on)?;
+        let decided = Decided::of(connection, kind, &items, &reason, row.effective_on, &by)?;
         let entry = actor.entry(&format!("credit.{}", kind.as_str()), decided.object(), decided.detail(Some(&row)));
         let at = entry.at;
         decided.write(connection, entry, |connection, posting| {
@@ -200,7 +200,7 @@ pub fn approve(app: &App, id: i64, actor: &Actor) -> AppResult<Vec<Corrected>> {
 /// Rejects a correction that waits; it can never be approved then.
 pub fn reject(app: &App, id: i64, actor: &Actor) -> AppResult<CorrectionView> {
     app.store.transaction(|connection| {
-        staff::require(connection, &actor.name, Right::ApproveCorrections, None)?;
+        staff::require_everywhere(connection, &actor.name, Right::ApproveCorrections)?;
         let row = open(connection, id)?;
         let detail = serde_json::json!({ "correction": id, "asked_by": row.asked_by });
         let entry = actor.entry("credit.reject-correction", format!("correction {id}"), detail);
@@ -257,6 +257,7 @@ impl Decided {
         items: &[Correction],
         reason: &ReasonCode,
         on: NaiveDate,
+        by: &Member,
     ) -> AppResult<Self> {
         let today = Utc::now().date_naive();
         let keys = find(connection, items)?;
@@ -267,6 +268,10 @@ impl Decided {
         for (index, (item, key)) in items.iter().zip(&keys).enumerate() {
             let step = key.as_ref().ok_or(Refusal::Unknown).and_then(|key| {
                 let stored = decided.batch.credit(key)?;
+                if !ServiceId::parse(&stored.row.service).is_ok_and(|service| by.works_for(&service)) {
+                    // To whoever works for other services it does not exist.
+                    return Err(Refusal::Unknown);
+                }
                 let amount = exact(item.amount, stored.row.scale)?;
                 Ok((key, kind.movement(&mut stored.credit, item.transfer, amount, on, today)?))
             });
