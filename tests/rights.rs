@@ -181,9 +181,10 @@ impl Objects {
 }
 
 /// Objects that are of no single service: whoever works for some only may not use what speaks of them, or sees what is his.
-const OF_ALL_SERVICES: [&str; 9] = [
+const OF_ALL_SERVICES: [&str; 10] = [
     "/v1/runs",
     "/v1/ledger/",
+    "/v1/corrections",
     "/v1/incidents",
     "/v1/audit",
     "/v1/sessions",

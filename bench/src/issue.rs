@@ -245,7 +245,7 @@ impl Ground {
         rosters::import(&app, &roster, &incident, None, &actor("bench")).map_err(said)?;
         let order =
             budgets::BudgetOrder::parse(INCIDENT, "melon", "day:melon", &(credits * 3).to_string()).map_err(said)?;
-        budgets::order(&app, &order, &actor("f-1"), budgets::Act::Authorise).map_err(said)?;
+        budgets::order(&app, &order, &actor("f-1"), budgets::Act::Ask).map_err(said)?;
         budgets::order(&app, &order, &actor("f-2"), budgets::Act::Approve).map_err(said)?;
         Ok(name)
     }

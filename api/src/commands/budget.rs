@@ -17,7 +17,8 @@ pub(super) fn run(app: &App, command: BudgetCommand, format: Format) -> AppResul
 }
 
 fn order(app: &App, args: &BudgetArgs, format: Format, kind: RequestKind, act: Act) -> AppResult<()> {
-    let order = BudgetOrder::parse(kind, &args.incident, &args.service, &args.asset, &args.amount)?;
+    let order = BudgetOrder::parse(&args.incident, &args.service, &args.asset, &args.amount)?;
+    let order = BudgetOrder { kind, ..order };
     let request = budgets::order(app, &order, &Actor::at_command_line(Some(&args.by)), act)?;
     let state = act.state();
     print_or(format, &serde_json::json!({ "request": request, "kind": kind.as_str(), "state": state }), || {

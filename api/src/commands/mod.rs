@@ -143,8 +143,8 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
                 }
             });
         }
-        Command::Budget(command) => budget::run(app, command, format)?,
         Command::Claim(command) => return claim::run(app, &command, format),
+        Command::Budget(command) => budget::run(app, command, format)?,
         Command::Issue(args) => return issue_credits(app, &args, format),
         Command::Run(command) => return run::run(app, command, format),
         Command::Notify(args) => notify::run(app, args, format)?,

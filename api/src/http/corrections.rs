@@ -102,7 +102,7 @@ pub struct CorrectionList {
     )
 )]
 pub async fn list(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse> {
-    staff.may(Right::ReadLedger)?;
+    staff.may_everywhere(Right::ReadLedger)?;
     let corrections = web::block(move || corrections::list(&app)).await??;
     Ok(HttpResponse::Ok().json(CorrectionList { corrections }))
 }
@@ -119,7 +119,7 @@ pub async fn list(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse> 
     )
 )]
 pub async fn show(app: web::Data<App>, staff: Staff, id: web::Path<String>) -> ApiResult<HttpResponse> {
-    staff.may(Right::ReadLedger)?;
+    staff.may_everywhere(Right::ReadLedger)?;
     let id = number(&id)?;
     Ok(HttpResponse::Ok().json(web::block(move || corrections::show(&app, id)).await??))
 }
@@ -139,7 +139,7 @@ pub async fn show(app: web::Data<App>, staff: Staff, id: web::Path<String>) -> A
     )
 )]
 pub async fn approve(app: web::Data<App>, staff: Staff, id: web::Path<String>) -> ApiResult<HttpResponse> {
-    let actor = staff.may(Right::ApproveCorrections)?;
+    let actor = staff.may_everywhere(Right::ApproveCorrections)?;
     let id = number(&id)?;
     let corrections = web::block(move || corrections::approve(&app, id, &actor)).await??;
     Ok(HttpResponse::Ok().json(Reversed { corrections, waits: None }))
@@ -160,7 +160,7 @@ pub async fn approve(app: web::Data<App>, staff: Staff, id: web::Path<String>) -
     )
 )]
 pub async fn reject(app: web::Data<App>, staff: Staff, id: web::Path<String>) -> ApiResult<HttpResponse> {
-    let actor = staff.may(Right::ApproveCorrections)?;
+    let actor = staff.may_everywhere(Right::ApproveCorrections)?;
     let id = number(&id)?;
     Ok(HttpResponse::Ok().json(web::block(move || corrections::reject(&app, id, &actor)).await??))
 }

@@ -58,7 +58,7 @@ fn follow(app: &App, key: &PublicKey) -> AppResult<()> {
 /// Puts a new key in the place of the one that signs the log's heads, by a statement in the log that both have signed.
 /// Heads and proofs of before go on holding.
 pub fn rotate_key(app: &App, new_key_file: Option<&Path>, actor: &Actor) -> AppResult<KeyChange> {
-    app.store.with(|connection| staff::require(connection, &actor.name, Right::RotateKeys, None))?;
+    app.store.with(|connection| staff::require_everywhere(connection, &actor.name, Right::RotateKeys))?;
     // Whatever was begun before is finished first.
     seal(app, Reach::Recent)?;
     let (old, new) = (app.secrets.signer(), Secrets::next_signer(&app.settings, new_key_file)?);

@@ -35,11 +35,11 @@ pub struct BudgetOrder {
 }
 
 impl BudgetOrder {
-    /// Reads the flags of the command line; the error names the flag.
-    pub fn parse(kind: RequestKind, incident: &str, service: &str, asset: &str, amount: &str) -> AppResult<Self> {
+    /// Reads the flags of the command line, for an amount to be issued; the error names the flag.
+    pub fn parse(incident: &str, service: &str, asset: &str, amount: &str) -> AppResult<Self> {
         let invalid = |flag: &str, error: String| AppError::Usage(format!("--{flag}: {error}"));
         Ok(Self {
-            kind,
+            kind: RequestKind::Authorise,
             incident: IncidentId::parse(incident).map_err(|e| invalid("incident", e.to_string()))?,
             service: ServiceId::parse(service).map_err(|e| invalid("service", e.to_string()))?,
             asset: AssetCode::parse(asset).map_err(|e| invalid("asset", e.to_string()))?,

@@ -138,7 +138,7 @@ pub fn ask(app: &App, kind: Kind, items: &[Correction], ground: &Ground, actor: 
     let by = app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
     decide(app, |connection| {
         let on = ground.on.unwrap_or_else(|| Utc::now().date_naive());
-        let decided = Decided::of(connection, &by, kind, items, &ground.reason, on)?;
+        let decided = Decided::of(connection, kind, items, &ground.reason, on, &by)?;
         let entry = actor.entry(&format!("credit.{}", kind.as_str()), decided.object(), decided.detail(None));
         let above = above_limits(connection, &actor.name, &decided.totals, entry.at)?;
         let listed = decided.listed()?;
@@ -180,7 +180,7 @@ pub fn ask(app: &App, kind: Kind, items: &[Correction], ground: &Ground, actor: 
 /// Approves a correction as somebody else than who asked for it, and does it: as it was asked, or not at all.
 pub fn approve(app: &App, id: i64, actor: &Actor) -> AppResult<Vec<Corrected>> {
     decide(app, |connection| {
-        let by = staff::require(connection, &actor.name, Right::ApproveCorrections, None)?;
+        let by = staff::require_everywhere(connection, &actor.name, Right::ApproveCorrections)?;
         let row = open(connection, id)?;
         if row.asked_by == actor.name {
             return Err(StoreError::Refused("correction_four_eyes".into()).into());
@@ -188,7 +188,7 @@ pub fn approve(app: &App, id: i64, actor: &Actor) -> AppResult<Vec<Corrected>> {
         let kind = Kind::of(&row.kind)?;
         let reason = ReasonCode::parse(&row.reason).map_err(StoreError::corrupt)?;
         let items = items_of(&row)?.into_iter().map(Correction::try_from).collect::<AppResult<Vec<_>>>()?;
-        let decided = Decided::of(connection, &by, kind, &items, &reason, row.effective_on)?;
+        let decided = Decided::of(connection, kind, &items, &reason, row.effective_on, &by)?;
         let entry = actor.entry(&format!("credit.{}", kind.as_str()), decided.object(), decided.detail(Some(&row)));
         let at = entry.at;
         decided.write(connection, entry, |connection, posting| {
@@ -253,11 +253,11 @@ struct Decided {
 impl Decided {
     fn of(
         connection: &mut Connection,
-        by: &Member,
         kind: Kind,
         items: &[Correction],
         reason: &ReasonCode,
         on: NaiveDate,
+        by: &Member,
     ) -> AppResult<Self> {
         let today = Utc::now().date_naive();
         let keys = find(connection, items)?;
