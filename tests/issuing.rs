@@ -467,7 +467,8 @@ fn a_corrupt_row_is_set_aside_with_its_reason_and_the_rest_is_issued() {
         for (line, subject) in
             found.iter().zip(["s 001000: customer", "s-000007: holding/second", "s-000500: holding/sub-500"])
         {
-            let said = format!("{subject}: nothing of this customer is issued before it is mended: a stored row is corrupt: ");
+            let said =
+                format!("{subject}: nothing of this customer is issued before it is mended: a stored row is corrupt: ");
             assert!(line.starts_with(&said), "{aside}");
         }
         // Mended, it is issued by the next run, once.

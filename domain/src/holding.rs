@@ -63,8 +63,7 @@ impl Attributes {
         if !well_formed {
             return Err(AttributesError::Name(shown()));
         }
-        let is_too_long =
-            |text: &str| text.len() > MAX_ATTRIBUTE_LENGTH && text.chars().count() > MAX_ATTRIBUTE_LENGTH;
+        let is_too_long = |text: &str| text.len() > MAX_ATTRIBUTE_LENGTH && text.chars().count() > MAX_ATTRIBUTE_LENGTH;
         if matches!(&value, Attribute::Text(text) if is_too_long(text)) {
             return Err(AttributesError::TooLong(shown()));
         }

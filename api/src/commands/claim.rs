@@ -16,9 +16,9 @@ use crate::error::{AppError, AppResult};
 use crate::http::sheet::{LineResult, file_lines};
 use crate::rights::Right;
 use crate::roster_file::hash_of;
-use crate::use_cases::claims::{MAX_BATCH, NewClaim};
 use crate::use_cases::claims::queue::defused;
 use crate::use_cases::claims::sheet::Sheet;
+use crate::use_cases::claims::{MAX_BATCH, NewClaim};
 use crate::use_cases::staff;
 
 /// How many refusals are shown; all are in the file.

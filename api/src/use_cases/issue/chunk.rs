@@ -66,11 +66,7 @@ pub(super) struct Planned<'a> {
 type Credited = HashMap<(PolicyId, String), Vec<Given>>;
 
 /// Decides a chunk; reads only.
-pub(super) fn plan<'a>(
-    context: &'a Context<'_>,
-    connection: &mut Connection,
-    chunk: &Chunk,
-) -> AppResult<Planned<'a>> {
+pub(super) fn plan<'a>(context: &'a Context<'_>, connection: &mut Connection, chunk: &Chunk) -> AppResult<Planned<'a>> {
     let (from, till) = (chunk.from.as_deref(), chunk.till.as_deref());
     let held = holdings::of_range(connection, context.incident.key, from, till)?;
     let granted = granted::of_range(connection, context.incident.key, from, till)?;
@@ -195,10 +191,15 @@ impl<'a> Plan<'a> {
     fn finish(mut self) -> Planned<'a> {
         for part in &mut self.planned.programme {
             let now = self.programme.used(part.issuing.active.policy.id().as_str(), part.asset.code());
-            part.added = Used {
-                amount: now.amount.checked_sub(part.read.amount).unwrap_or_default(),
-                takers: now.takers - part.read.takers,
-            };
+            // Only what is credited here counts: history may be due more by now, and is not issued.
+            let credited = self
+                .planned
+                .due
+                .iter()
+                .filter(|due| due.issuing.place == part.issuing.place && due.asset == part.asset);
+            let amount =
+                credited.map(|due| Amount::from_minor(due.row.amount)).try_fold(Amount::ZERO, Amount::checked_add);
+            part.added = Used { amount: amount.unwrap_or(now.amount), takers: now.takers - part.read.takers };
         }
         self.counts.iter().for_each(|count| count.add_to(&mut self.planned.tally));
         self.planned
@@ -265,11 +266,12 @@ impl<'a> Plan<'a> {
         if credits.len() < 2 {
             return Ok(());
         }
-        let mut ids: Vec<(Uuid, &str)> =
-            credits.iter().map(|due| (due.row.id, due.row.subject.as_str())).collect();
+        let mut ids: Vec<(Uuid, &str)> = credits.iter().map(|due| (due.row.id, due.row.subject.as_str())).collect();
         ids.sort_unstable();
         match ids.array_windows().find(|[(a, _), (b, _)]| a == b) {
-            Some([(_, subject), _]) => Err(StoreError::corrupt(format!("{subject} of one customer stands twice")).into()),
+            Some([(_, subject), _]) => {
+                Err(StoreError::corrupt(format!("{subject} of one customer stands twice")).into())
+            }
             None => Ok(()),
         }
     }

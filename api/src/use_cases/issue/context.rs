@@ -117,16 +117,7 @@ impl<'a> Context<'a> {
             let routes = assets.map(|asset| accounts.route(active.service_key, asset.code())).collect();
             issuing.push(Issuing { active, place, is_in_scope, routes });
         }
-        Ok(Self {
-            app,
-            incident,
-            issuing,
-            of_service,
-            names,
-            views,
-            accounts,
-            actor: actor.clone(),
-        })
+        Ok(Self { app, incident, issuing, of_service, names, views, accounts, actor: actor.clone() })
     }
 
     /// The policies in force for a service.
@@ -169,4 +160,3 @@ impl<'a> Context<'a> {
         })
     }
 }
-

@@ -154,7 +154,11 @@ impl<'a> Count<'a> {
             customers: self.customers,
         };
         tally.policies.insert(name.clone(), figures);
-        let assets: BTreeMap<String, CreditTally> = self.policy.assets().iter().zip(&self.assets)
+        let assets: BTreeMap<String, CreditTally> = self
+            .policy
+            .assets()
+            .iter()
+            .zip(&self.assets)
             .filter(|(_, sum)| sum.credits > 0)
             .map(|(asset, sum)| (asset.code().to_string(), sum.clone()))
             .collect();
