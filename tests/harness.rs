@@ -386,6 +386,14 @@ impl Redress {
             0,
             "a notice is stuck"
         );
+        assert_eq!(
+            self.number(
+                "SELECT count(*) FROM delivery JOIN webhook USING (service_id)
+                 WHERE state IN ('queued', 'awaiting') AND next_at <= now() AND disabled_at IS NULL AND retry_at IS NULL"
+            ),
+            0,
+            "a delivery is stuck"
+        );
     }
 }
 

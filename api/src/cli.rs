@@ -1,5 +1,6 @@
 //! The command line: every flag has a `REDRESS_…` variable, and a flag wins over a variable over the file.
 
+mod deliver;
 mod run;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::deliver::{DeliverArgs, WebhookCommand};
 pub use self::run::{LimitArgs, RunCommand, SteerArgs};
 use crate::rights::Role;
 
@@ -92,6 +94,11 @@ pub enum Command {
     /// Runs of the batch job: what waits for approval, how far one is, pause, resume, cancel, limits
     #[command(subcommand)]
     Run(RunCommand),
+    /// Tell services to grant the credits that are owed, once; or see to what did not go
+    Deliver(DeliverArgs),
+    /// Webhooks: where services are told to grant credits
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Send the notices that wait, once; or see to those that could not be sent
     Notify(NotifyArgs),
     /// Credits: what was issued, and what became of it

@@ -14,6 +14,7 @@ pub mod http;
 pub mod https;
 pub mod identity_provider;
 pub mod mail;
+pub mod outgoing;
 pub mod passwords;
 pub mod policy_cache;
 pub mod refusal;

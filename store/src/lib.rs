@@ -11,6 +11,7 @@ pub mod connection;
 pub mod credentials;
 pub mod credits;
 pub mod decisions;
+pub mod deliveries;
 pub mod embedded;
 pub mod error;
 pub mod evidence;
@@ -39,6 +40,7 @@ pub mod summary;
 pub mod tasks;
 pub mod triage;
 pub mod verify;
+pub mod webhooks;
 
 pub use connection::{Connection, Store};
 pub use error::{StoreError, StoreResult};

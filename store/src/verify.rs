@@ -1,6 +1,7 @@
 //! Reads the books again: what the hot path carries by construction is proved here, row by row where it fails.
 
 mod claims;
+mod deliveries;
 mod files;
 mod flows;
 mod levels;
@@ -142,6 +143,7 @@ pub fn run(connection: &mut Connection, trust: &Trust) -> StoreResult<Vec<Check>
             .chain(flows::QUERIES)
             .chain(claims::QUERIES)
             .chain(files::QUERIES)
+            .chain(deliveries::QUERIES)
             .chain(runs::QUERIES)
             .map(|query| {
                 let counted: Counted = diesel::sql_query(query.reads).get_result(connection)?;

@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod credit;
+mod deliver;
 mod doctor;
 mod ledger;
 mod notify;
@@ -12,6 +13,7 @@ mod report;
 mod run;
 mod serve;
 mod staff;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -144,6 +146,8 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
         Command::Budget(BudgetCommand::Reject(args)) => budget(app, &args, format, Act::Reject)?,
         Command::Issue(args) => return issue_credits(app, &args, format),
         Command::Run(command) => return run::run(app, command, format),
+        Command::Deliver(args) => return deliver::run(app, args, format),
+        Command::Webhook(command) => webhook::run(app, command, format)?,
         Command::Notify(args) => notify::run(app, args, format)?,
         Command::Credit(command) => return credit::run(app, command, format),
         Command::Ledger(command) => return ledger::run(app, command, format),

@@ -10,6 +10,7 @@ pub mod claimants;
 pub mod claims;
 mod cookies;
 mod credentials;
+pub mod deliveries;
 pub mod desk;
 pub mod docs;
 pub mod evidence;
@@ -35,6 +36,7 @@ pub mod session;
 pub mod staff;
 pub mod table;
 pub mod upload;
+pub mod webhooks;
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -115,6 +117,13 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/budgets/{id}/reject").post(budgets::reject))
                 .service(resource("/credits").get(ledger::credits_of))
                 .service(resource("/credits/{id}/reverse").post(ledger::reverse))
+                .service(resource("/deliveries").get(deliveries::list))
+                .service(resource("/deliveries/acknowledgements").post(deliveries::acknowledgements))
+                .service(resource("/deliveries/{id}").get(deliveries::show))
+                .service(resource("/deliveries/{id}/retry").post(deliveries::retry))
+                .service(resource("/webhooks").get(webhooks::list).post(webhooks::create))
+                .service(resource("/webhooks/{id}").delete(webhooks::remove))
+                .service(resource("/webhooks/{id}/rotate").post(webhooks::rotate))
                 .service(resource("/ledger/accounts/{id}/balance").get(ledger::balance))
                 .service(resource("/ledger/transfers").get(ledger::transfers))
                 .service(resource("/reports/funnel").get(reports::funnel))

@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, web};
 use chrono::Utc;
-use redress_store::{health, migrations};
+use redress_store::{StoreError, health, migrations};
 use serde::Serialize;
 use tracing_actix_web::{DefaultRootSpanBuilder, RequestId, RootSpanBuilder};
 use utoipa::ToSchema;
@@ -61,7 +61,7 @@ pub async fn readyz(app: web::Data<App>) -> ApiResult<HttpResponse> {
 
 fn check(app: &App) -> Readiness {
     let mut checks = Vec::new();
-    let mut note = |name, outcome: Result<(bool, String), redress_store::StoreError>| match outcome {
+    let mut note = |name, outcome: Result<(bool, String), StoreError>| match outcome {
         Ok((ok, detail)) => checks.push(ReadinessCheck { name, ok, detail }),
         Err(error) => {
             tracing::warn!(%error, check = name, "not ready");
@@ -93,15 +93,18 @@ fn check(app: &App) -> Readiness {
 
 /// Figures for Prometheus
 ///
-/// Counters of this process and the state of the outbox, in the OpenMetrics text format.
+/// Counters of this process and the state of the outbox and of deliveries, in the OpenMetrics text format.
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text")))]
 pub async fn metrics(app: web::Data<App>, metrics: web::Data<Metrics>) -> ApiResult<HttpResponse> {
     let (in_use, _) = app.store.pool_state();
     metrics.pool_in_use.set(i64::from(in_use));
     // Without a database the process still has figures of its own to tell.
-    let outbox = web::block(move || app.store.with(health::outbox)).await?;
-    if let Ok(outbox) = outbox {
+    let found = web::block(move || {
+        app.store.with(|connection| Ok::<_, StoreError>((health::outbox(connection)?, health::deliveries(connection)?)))
+    });
+    if let Ok((outbox, deliveries)) = found.await? {
+        metrics.note_deliveries(&deliveries);
         metrics.outbox_queued.set(outbox.queued);
         metrics.outbox_dead.set(outbox.dead);
         metrics.outbox_age.set(outbox.oldest.map_or(0, |oldest| (Utc::now() - oldest).num_seconds()));

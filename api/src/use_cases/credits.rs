@@ -11,6 +11,7 @@ use chrono::{NaiveDate, Utc};
 use redress_domain::Amount;
 use redress_domain::credit::{Flow, Refusal, Step};
 use redress_domain::id::{CustomerId, ReasonCode, TransferId};
+use redress_store::deliveries::{self, Hold};
 use redress_store::{Connection, credits};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -92,6 +93,9 @@ pub struct Left {
     pub already: usize,
     /// Those that were refused; the others stand.
     pub refused: Vec<ItemRefusal>,
+    /// The places of those that stand and left something owed.
+    #[serde(skip)]
+    pub partly: Vec<usize>,
 }
 
 /// One transfer that a correction made.
@@ -125,32 +129,61 @@ pub fn leave(app: &App, flow: Flow, items: &[Leaving], actor: &Actor) -> AppResu
     if flow != Flow::Deliver {
         app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
     }
-    decide(app, |connection| {
-        let today = Utc::now().date_naive();
-        let keys: Vec<Key> = items.iter().map(|item| (item.customer.to_string(), item.credit.0)).collect();
-        let mut batch = Batch::load(connection, &keys)?;
-        let mut left = Left::default();
-        for (index, (item, key)) in items.iter().zip(&keys).enumerate() {
-            let step = batch.credit(key).and_then(|stored| {
-                let amount = exact(item.amount, stored.row.scale)?;
-                stored.credit.leave(flow, item.attempt, amount, item.on.unwrap_or(today), today)
-            });
-            match step {
-                Ok(Step::New(movement)) => {
-                    left.recorded += 1;
-                    batch.add(connection, key, &movement, None)?;
-                }
-                Ok(Step::Already(_)) => left.already += 1,
-                Err(refusal) => left.refused.push(ItemRefusal::new(index, item.credit.0, &refusal)),
+    decide(app, |connection| leave_in(connection, flow, items, actor, None))
+}
+
+/// The same within a transaction that does more; run it by [`decide`]. `about` names what the items stand in, for the log.
+pub(super) fn leave_in(
+    connection: &mut Connection,
+    flow: Flow,
+    items: &[Leaving],
+    actor: &Actor,
+    about: Option<String>,
+) -> AppResult<Left> {
+    let today = Utc::now().date_naive();
+    let keys: Vec<Key> = items.iter().map(|item| (item.customer.to_string(), item.credit.0)).collect();
+    let told = if flow == Flow::Deliver { HashSet::new() } else { in_delivery(connection, &keys)? };
+    let mut batch = Batch::load(connection, &keys)?;
+    let mut left = Left::default();
+    for (index, (item, key)) in items.iter().zip(&keys).enumerate() {
+        let step = batch.credit(key).and_then(|stored| {
+            if told.contains(key) {
+                return Err(Refusal::InDelivery);
             }
-        }
-        let detail = serde_json::json!({
-            "recorded": left.recorded, "already": left.already, "refused": left.refused.len(),
+            let amount = exact(item.amount, stored.row.scale)?;
+            let step = stored.credit.leave(flow, item.attempt, amount, item.on.unwrap_or(today), today)?;
+            Ok((step, stored.credit.owed() > Amount::ZERO))
         });
-        let object = format!("{} credits", left.recorded);
-        batch.write(connection, actor.entry(&format!("credit.{}", flow.code().as_str()), object, detail))?;
-        Ok(left)
-    })
+        match step {
+            Ok((step, partly)) => {
+                left.partly.extend(partly.then_some(index));
+                match step {
+                    Step::New(movement) => {
+                        left.recorded += 1;
+                        batch.add(connection, key, &movement, None)?;
+                    }
+                    Step::Already(_) => left.already += 1,
+                }
+            }
+            Err(refusal) => left.refused.push(ItemRefusal::new(index, item.credit.0, &refusal)),
+        }
+    }
+    let detail = serde_json::json!({
+        "recorded": left.recorded, "already": left.already, "refused": left.refused.len(),
+    });
+    let object = about.unwrap_or_else(|| format!("{} credits", left.recorded));
+    batch.write(connection, actor.entry(&format!("credit.{}", flow.code().as_str()), object, detail))?;
+    Ok(left)
+}
+
+/// Those of these credits that a service was told to grant and has not answered for: it may have granted them.
+fn in_delivery(connection: &mut Connection, keys: &[Key]) -> AppResult<HashSet<Key>> {
+    let covered = deliveries::covering(connection, keys, Hold::Unsent)?;
+    Ok(covered
+        .into_iter()
+        .filter(deliveries::CoveredCredit::is_outstanding)
+        .map(|credit| (credit.customer_id, credit.credit_id))
+        .collect())
 }
 
 /// Moves originals back, all of them or none. A reversal names its original, which is reversed at most once: a second
@@ -195,10 +228,15 @@ fn correct(
         let on = ground.on.unwrap_or(today);
         let keys = find(connection, items)?;
         let known: Vec<Key> = keys.iter().flatten().cloned().collect();
+        // What takes a credit itself; a delivery that is moved back was answered.
+        let told = in_delivery(connection, &named_themselves(items, &keys))?;
         let mut batch = Batch::load(connection, &known)?;
         let (mut made, mut refused) = (Vec::with_capacity(items.len()), Vec::new());
         for (index, (item, key)) in items.iter().zip(&keys).enumerate() {
             let step = key.as_ref().ok_or(Refusal::Unknown).and_then(|key| batch.credit(key)).and_then(|stored| {
+                if item.transfer == stored.credit.id() && key.as_ref().is_some_and(|key| told.contains(key)) {
+                    return Err(Refusal::InDelivery);
+                }
                 let amount = exact(item.amount, stored.row.scale)?;
                 let movement = rule(&mut stored.credit, item, amount, on, today)?;
                 let unit = |amount: Amount| super::reports::figure(amount.minor().into(), stored.row.scale);
@@ -229,6 +267,12 @@ fn correct(
     })
 }
 
+/// The credits that items name themselves, rather than one of their movements.
+fn named_themselves(items: &[Correction], keys: &[Option<Key>]) -> Vec<Key> {
+    let own = |(item, key): (&Correction, &Option<Key>)| key.clone().filter(|(_, credit)| *credit == item.transfer.0);
+    items.iter().zip(keys).filter_map(own).collect()
+}
+
 /// Where the transfers stand, in the order of the items; none where there is no such transfer or it is no credit's.
 fn find(connection: &mut Connection, items: &[Correction]) -> AppResult<Vec<Option<Key>>> {
     let mut ids: HashMap<Option<&CustomerId>, HashSet<Uuid>> = HashMap::new();
@@ -248,7 +292,7 @@ fn find(connection: &mut Connection, items: &[Correction]) -> AppResult<Vec<Opti
 }
 
 /// Runs a batch in a transaction, anew when another moved the same credits first.
-fn decide<T>(app: &App, work: impl Fn(&mut Connection) -> AppResult<T>) -> AppResult<T> {
+pub(super) fn decide<T>(app: &App, work: impl Fn(&mut Connection) -> AppResult<T>) -> AppResult<T> {
     let mut tries = 0;
     loop {
         match app.store.transaction(&work) {

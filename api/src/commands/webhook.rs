@@ -1,0 +1,80 @@
+//! `redress webhook …`: where services are told to grant credits.
+
+use redress_domain::id::ServiceId;
+use uuid::Uuid;
+
+use super::print::table;
+use super::print_or;
+use crate::app::{Actor, App};
+use crate::cli::{Format, WebhookCommand};
+use crate::error::{AppError, AppResult};
+use crate::rights::Right;
+use crate::use_cases::staff;
+use crate::use_cases::webhooks::{self, DELIVER, NewWebhook, WebhookWithSecret};
+
+pub(super) fn run(app: &App, command: WebhookCommand, format: Format) -> AppResult<()> {
+    match command {
+        WebhookCommand::Add { url, service, by } => {
+            let service = ServiceId::parse(&service).map_err(|error| AppError::Usage(format!("--service: {error}")))?;
+            let actor = may(app, &by)?;
+            let new = NewWebhook { url, events: vec![DELIVER.to_owned()], service: Some(service) };
+            let made = webhooks::create(app, &new, &actor).map_err(flag)?;
+            print_secret(&made, "registered", format);
+        }
+        WebhookCommand::List { all } => list(app, all, format)?,
+        WebhookCommand::Rotate { id, by } => {
+            let rotated = webhooks::rotate(app, id, &may(app, &by)?)?;
+            print_secret(&rotated, "signed with another secret from now on, and with the old one for a day", format);
+        }
+        WebhookCommand::Remove { id, by } => {
+            webhooks::remove(app, id, &may(app, &by)?)?;
+            print_or(format, &serde_json::json!({ "removed": id }), || {
+                println!("Nothing goes to webhook {id} any more.")
+            });
+        }
+    }
+    Ok(())
+}
+
+fn may(app: &App, by: &str) -> AppResult<Actor> {
+    app.store.with(|connection| staff::require(connection, by, Right::ManageWebhooks, None))?;
+    Ok(Actor::at_command_line(Some(by)))
+}
+
+/// A field of the API is a flag here.
+fn flag(error: AppError) -> AppError {
+    match error {
+        AppError::Field(pointer, why) => AppError::Usage(format!("--{}: {why}", pointer.trim_start_matches('/'))),
+        other => other,
+    }
+}
+
+fn print_secret(made: &WebhookWithSecret, what: &str, format: Format) {
+    print_or(format, made, || {
+        let id: Uuid = made.webhook.id;
+        println!("Webhook {id} is {what}. Its secret, shown this once:\n\n  {}\n", made.secret);
+        println!("The service verifies calls with it, as Standard Webhooks says (webhook-id, -timestamp, -signature).");
+    });
+}
+
+fn list(app: &App, all: bool, format: Format) -> AppResult<()> {
+    let found = webhooks::list(app, all)?;
+    print_or(format, &serde_json::json!({ "webhooks": found }), || {
+        let rows: Vec<Vec<String>> = found
+            .iter()
+            .map(|webhook| {
+                let fares = match (&webhook.disabled_why, webhook.failing_since, &webhook.last_error) {
+                    (Some(why), ..) => format!("off: {why}"),
+                    (None, Some(since), Some(why)) => {
+                        format!("failing since {}: {why}", since.format("%Y-%m-%d %H:%M UTC"))
+                    }
+                    _ => "well".to_owned(),
+                };
+                let service = webhook.service.clone().unwrap_or_default();
+                vec![webhook.id.to_string(), webhook.events.join(" "), service, webhook.url.clone(), fares]
+            })
+            .collect();
+        table(&["webhook", "for", "service", "address", "fares"], &rows);
+    });
+    Ok(())
+}
