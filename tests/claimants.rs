@@ -1,5 +1,7 @@
 //! Who is claiming: tokens of the operator's, codes by mail, links; and what somebody learns about coverage.
 
+mod keys_by_url;
+
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use redress_domain::log::Signer;
 use rsa::pkcs1::EncodeRsaPrivateKey;
@@ -23,7 +25,7 @@ fn base64url(bytes: &[u8]) -> String {
 }
 
 /// A key of the operator's sign-in.
-struct Key {
+pub struct Key {
     id: &'static str,
     seed: [u8; 32],
 }
@@ -33,11 +35,11 @@ impl Key {
         hex::decode(Signer::new(&self.seed).public_key().to_string()).unwrap()
     }
 
-    fn jwk(&self) -> Value {
+    pub fn jwk(&self) -> Value {
         json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": self.id, "x": base64url(&self.public()) })
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::EdDSA);
         header.kid = Some(self.id.into());
         let der = [&hex::decode("302e020100300506032b657004220420").unwrap()[..], &self.seed].concat();
@@ -45,14 +47,14 @@ impl Key {
     }
 }
 
-const KEY: Key = Key { id: "2026-a", seed: [7; 32] };
+pub const KEY: Key = Key { id: "2026-a", seed: [7; 32] };
 const NEXT: Key = Key { id: "2026-b", seed: [9; 32] };
 
 fn now() -> i64 {
     chrono::Utc::now().timestamp()
 }
 
-fn claims_of(customer: &str) -> Value {
+pub fn claims_of(customer: &str) -> Value {
     json!({ "sub": customer, "aud": "redress", "iss": "https://id.example", "exp": now() + 600, "nbf": now() - 5 })
 }
 
@@ -68,7 +70,7 @@ fn without(name: &str) -> Value {
     claims
 }
 
-fn serve_with_keys(redress: &Redress, keys: &Value) -> Server {
+pub fn serve_with_keys(redress: &Redress, keys: &Value) -> Server {
     let file = redress.file("keys.json", keys.to_string());
     redress.serve_with(&[
         ("REDRESS_CUSTOMER_KEYS", &file),
@@ -276,6 +278,50 @@ fn a_code_by_mail_opens_the_claims_of_its_address_once_and_for_a_short_time() {
         assert!(!row.contains("m-1@") && !row.contains(&hex::encode("m-1@")) && !row.contains(&code), "{row}");
         assert!(!redress.text("SELECT string_agg(address, ' ') FROM personal").contains("example"));
         assert!(!server.log().contains("m-1@") && !server.log().contains(&code));
+    });
+}
+
+#[test]
+fn a_draft_is_found_by_the_address_that_it_has_now_and_by_no_earlier_one() {
+    Redress::test(|redress| {
+        with_merchants(redress);
+        let server = redress.serve();
+        let mut new = merchant_claim("m-1", "1000");
+        new["draft"] = json!(true);
+        let draft = server.claim("draft", &new).json();
+        let token = draft["token"].as_str().unwrap();
+        let bearer = format!("Bearer {token}");
+        let change = |version: i64, contact: Value| {
+            let (key, tag) = (format!("c-{version}"), format!("\"{version}\""));
+            let headers = [
+                ("content-type", "application/json"),
+                ("idempotency-key", key.as_str()),
+                ("if-match", tag.as_str()),
+                ("authorization", bearer.as_str()),
+            ];
+            let path = format!("/v1/claims/{}", draft["id"].as_str().unwrap());
+            let changed = server.send("PATCH", &path, &headers, json!({ "contact": contact }).to_string());
+            assert_eq!(changed.status, 200, "{}", changed.text());
+        };
+        change(1, json!({ "email": "new@example.com", "language": "en" }));
+        let sent = || redress.number("SELECT count(*) FROM mailed_code WHERE state = 'sent'");
+        for (number, address) in (1..).zip(["m-1@example.com", "new@example.com"]) {
+            assert_eq!(ask(&server, address).status, 202);
+            wait_until("it is done", || sent() == number);
+        }
+        let codes = mails(redress);
+        assert_eq!(codes.len(), 1, "the earlier address is nobody's: {codes:?}");
+        let code = &codes[0].split("reports is ").nth(1).unwrap()[..6];
+        enter(&server, "m-1@example.com", code).is_problem(422, "code_refused");
+        let session = enter(&server, "new@example.com", code).json()["token"].as_str().unwrap().to_owned();
+        let list = get(&server, "/v1/claimants/claims", &session).json();
+        assert_eq!(list["claims"][0]["id"], draft["id"], "{list}");
+        // Without any address nothing finds it, and its own token opens it as before.
+        change(2, json!({}));
+        assert_eq!(get(&server, "/v1/claimants/claims", &session).json()["claims"], json!([]));
+        let path = format!("/v1/claims/{}", draft["id"].as_str().unwrap());
+        get(&server, &path, &session).is_problem(404, "not_found");
+        assert_eq!(get(&server, &path, token).json()["status"], "draft");
     });
 }
 

@@ -208,6 +208,13 @@ fn what_a_service_refuses_is_seen_kept_owed_and_sent_again_when_a_person_says_so
             [("s-00001", "account-closed", "3"), ("s-00002", "refused", "3"), ("s-00003", "partly-delivered", "2")];
         assert_eq!(told, expected, "{shown}");
         assert!(server.get("/metrics", &[]).text().contains("redress_deliveries{state=\"refused\"} 1"));
+        // Whoever works for another service sees and sends none of it.
+        redress.run(&["staff", "add", "other", "--role", "finance", "--service", "webtoon"]).succeeds();
+        let other = redress.session(&server, "other");
+        let seen = other.get("/v1/deliveries").json();
+        assert!(seen["deliveries"] == serde_json::json!([]) && seen["services"] == serde_json::json!([]), "{seen}");
+        other.get(&format!("/v1/deliveries/{id}")).is_problem(404, "not_found");
+        other.post_once(&format!("/v1/deliveries/{id}/retry"), &serde_json::json!({})).is_problem(404, "not_found");
         // One is settled otherwise; the rest goes again, as something new, and only that.
         redress.run(&["credit", "write-off", &credit(2), "--reason", "account-closed", "--as", "finance"]).succeeds();
         peer.set(Mood::Grant);

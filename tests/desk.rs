@@ -680,7 +680,8 @@ fn samples_are_read_again_by_somebody_else() {
         let source =
             std::fs::read_to_string(crate::harness::repository().join("policies/kakaotalk-merchant-loss.toml"))
                 .unwrap();
-        let sampled = format!("{source}\n[second_reading]\nrandom   = 0\ndeclines = 1\n");
+        let sampled = source.replace("random   = 0.02\ndeclines = 0.1", "random   = 0\ndeclines = 1");
+        assert_ne!(sampled, source);
         let file = redress.file("kakaotalk-merchant-loss.toml", sampled);
         redress.run(&["policy", "publish", &file, "--as", "author"]).succeeds();
         redress.run(&["policy", "approve", &file, "--as", "approver"]).succeeds();
@@ -728,5 +729,39 @@ fn the_same_loss_at_the_same_moment_is_one_claim() {
             redress.number("SELECT count(*) FROM claim WHERE duplicate_of IS NOT NULL AND state = 'closed'"),
             11
         );
+    });
+}
+
+#[test]
+fn a_word_about_a_claim_that_is_decided_comes_to_somebody_and_is_answered() {
+    Redress::test(|redress| {
+        let server = with_merchants(redress);
+        let (ann, bob) = (redress.client(&server, "ann", "agent"), redress.client(&server, "bob", "agent"));
+        let paid = Claimant::of(&server, &server.claim("paid", &merchant_claim("m-1", "1000")).json());
+        let declined = Claimant::of(&server, &server.claim("declined", &merchant_claim("m-2", "0")).json());
+        let mut early = merchant_claim("m-3", "1");
+        early["service"] = json!("map");
+        let waits = Claimant::of(&server, &server.claim("waits", &early).json());
+        assert!(ok(&ann.post_once("/v1/claims/next", &json!({})))["claim"].is_null(), "nothing is to be read");
+        for (claimant, state) in [(&paid, "approved"), (&declined, "declined"), (&waits, "pending_policy")] {
+            let written = ok(&claimant.does("messages", &json!({ "text": "My address has changed." })));
+            assert_eq!((written["status"].as_str(), written["desk"].is_null()), (Some(state), true), "{written}");
+            let given = ok(&ann.post_once("/v1/claims/next", &json!({})))["claim"].clone();
+            assert_eq!((given["desk"]["queue"].as_str(), given["status"].as_str()), (Some("letter"), Some(state)));
+            assert!(claimant.path.ends_with(given["id"].as_str().unwrap()));
+            // It is hers to answer, and it changes nothing of the claim.
+            let answer = json!({ "text": "Thank you, we noted it." });
+            bob.post_once(&format!("{}/messages", claimant.path), &answer).is_problem(409, "claim_held");
+            let answered = ok(&ann.post_once(&format!("{}/messages", claimant.path), &answer));
+            assert_eq!((answered["status"].as_str(), answered["desk"]["queue"].is_null()), (Some(state), true));
+            assert!(ok(&bob.post_once("/v1/claims/next", &json!({})))["claim"].is_null());
+        }
+        // What a letter is about may come to the desk for another reason meanwhile.
+        ok(&declined.does("messages", &json!({ "text": "And one more thing." })));
+        ok(&declined.does("appeal", &json!({ "text": "I did lose something." })));
+        assert_eq!(ok(&ann.post_once("/v1/claims/next", &json!({})))["claim"]["desk"]["queue"], "appeal");
+        redress.with_policies(&["map"]);
+        assert_eq!(waits.shown()["status"], "in_review");
+        assert_eq!(ok(&bob.post_once("/v1/claims/next", &json!({})))["claim"]["desk"]["queue"], "map");
     });
 }

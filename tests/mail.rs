@@ -1,12 +1,17 @@
 //! Mail: what it says, that a retry is the same message, and that nothing is lost or hidden when a server refuses.
 
+mod secure;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
+
+use rustls::ServerConfig;
 
 use serde_json::json;
 
 use crate::harness::{INCIDENT, Ran, Redress, Server, merchant_claim, merchants, wait_until};
+use crate::tls::Wire;
 
 /// How the mail server treats the next messages.
 #[derive(Clone, Copy, PartialEq)]
@@ -22,25 +27,50 @@ enum Mood {
     Stall,
 }
 
+/// How a mail server's connections are kept secret.
+#[derive(Clone)]
+enum Secrecy {
+    /// Not at all.
+    None,
+    /// From the first byte.
+    Implicit(Arc<ServerConfig>),
+    /// When it is asked for (STARTTLS).
+    OnRequest(Arc<ServerConfig>),
+    /// It says that it will be when asked, and goes on in the clear.
+    Pretended,
+}
+
 /// A small mail server: one thread a connection, plain sockets.
 struct MailServer {
     url: String,
     mood: Arc<Mutex<Mood>>,
     /// What arrived whole, accepted or not.
     arrived: Arc<Mutex<Vec<String>>>,
+    /// Commands that came in the clear.
+    in_clear: Arc<Mutex<Vec<String>>>,
 }
 
 impl MailServer {
     fn start(mood: Mood) -> Self {
+        Self::with(mood, Secrecy::None)
+    }
+
+    fn with(mood: Mood, secrecy: Secrecy) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("smtp://{}", listener.local_addr().unwrap());
-        let server = Self { url, mood: Arc::new(Mutex::new(mood)), arrived: Arc::default() };
-        let (mood, arrived) = (Arc::clone(&server.mood), Arc::clone(&server.arrived));
+        let scheme = if matches!(secrecy, Secrecy::Implicit(_)) { "smtps" } else { "smtp" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let mood = Arc::new(Mutex::new(mood));
+        let server = Self { url, mood: Arc::clone(&mood), arrived: Arc::default(), in_clear: Arc::default() };
+        let seen = Seen { mood, arrived: Arc::clone(&server.arrived), in_clear: Arc::clone(&server.in_clear) };
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                let (mood, arrived) = (Arc::clone(&mood), Arc::clone(&arrived));
+                let (seen, secrecy) = (seen.clone(), secrecy.clone());
+                let wire = match &secrecy {
+                    Secrecy::Implicit(config) => Wire::Clear(stream).secured(config),
+                    _ => Wire::Clear(stream),
+                };
                 // A client that goes away in the middle ends its own thread only.
-                std::thread::spawn(move || drop(converse(stream, &mood, &arrived)));
+                std::thread::spawn(move || drop(converse(wire, &secrecy, &seen)));
             }
         });
         server
@@ -55,45 +85,72 @@ impl MailServer {
     }
 }
 
-fn converse(stream: TcpStream, mood: &Mutex<Mood>, arrived: &Mutex<Vec<String>>) -> std::io::Result<()> {
-    let mut answer = stream.try_clone()?;
-    if *mood.lock().unwrap() == Mood::Stall {
+/// What a mail server's threads share.
+#[derive(Clone)]
+struct Seen {
+    mood: Arc<Mutex<Mood>>,
+    arrived: Arc<Mutex<Vec<String>>>,
+    in_clear: Arc<Mutex<Vec<String>>>,
+}
+
+fn converse(wire: Wire, secrecy: &Secrecy, seen: &Seen) -> std::io::Result<()> {
+    if *seen.mood.lock().unwrap() == Mood::Stall {
         // Until the client gives up.
-        return stream.take(1).read_to_end(&mut Vec::new()).map(drop);
+        return wire.take(1).read_to_end(&mut Vec::new()).map(drop);
     }
-    let mut lines = BufReader::new(stream).lines();
-    answer.write_all(b"220 test ready\r\n")?;
-    while let Some(line) = lines.next().transpose()? {
-        let mood = *mood.lock().unwrap();
-        let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
-        match (verb.as_str(), mood) {
-            ("EHLO", _) => answer.write_all(b"250-test\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n")?,
-            ("RCPT", Mood::Later) => answer.write_all(b"451 4.7.1 greylisted, come again\r\n")?,
+    let mut wire = BufReader::new(wire);
+    wire.get_mut().write_all(b"220 test ready\r\n")?;
+    let mut line = String::new();
+    while wire.read_line(&mut line)? > 0 {
+        let line = std::mem::take(&mut line);
+        let mood = *seen.mood.lock().unwrap();
+        let verb = line.trim_end().split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+        if wire.get_ref().is_clear() {
+            seen.in_clear.lock().unwrap().push(verb.clone());
+        }
+        let answer: &[u8] = match (verb.as_str(), mood) {
+            ("EHLO", _) if wire.get_ref().is_clear() && !matches!(secrecy, Secrecy::None) => {
+                b"250-test\r\n250-STARTTLS\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
+            }
+            ("EHLO", _) => b"250-test\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n",
+            ("STARTTLS", _) => {
+                wire.get_mut().write_all(b"220 go on\r\n")?;
+                if let Secrecy::OnRequest(config) = secrecy {
+                    wire = BufReader::new(wire.into_inner().secured(config));
+                }
+                continue;
+            }
+            ("RCPT", Mood::Later) => b"451 4.7.1 greylisted, come again\r\n",
             ("RCPT", Mood::Never) => {
                 let address = line.split(['<', '>']).nth(1).unwrap_or_default();
-                answer.write_all(format!("550 5.1.1 <{address}>: no such user {address}\r\n").as_bytes())?;
+                &format!("550 5.1.1 <{address}>: no such user {address}\r\n").into_bytes()
             }
             ("DATA", _) => {
-                answer.write_all(b"354 go on\r\n")?;
-                let mut text = String::new();
-                for line in lines.by_ref().map_while(Result::ok).take_while(|line| line != ".") {
-                    text.push_str(line.strip_prefix('.').unwrap_or(&line));
-                    text.push('\n');
-                }
-                arrived.lock().unwrap().push(text);
+                wire.get_mut().write_all(b"354 go on\r\n")?;
+                seen.arrived.lock().unwrap().push(message(&mut wire)?);
                 if mood == Mood::HangUp {
                     return Ok(());
                 }
-                answer.write_all(b"250 taken\r\n")?;
+                b"250 taken\r\n"
             }
-            ("QUIT", _) => {
-                answer.write_all(b"221 bye\r\n")?;
-                return Ok(());
-            }
-            _ => answer.write_all(b"250 ok\r\n")?,
-        }
+            ("QUIT", _) => return wire.get_mut().write_all(b"221 bye\r\n"),
+            _ => b"250 ok\r\n",
+        };
+        wire.get_mut().write_all(answer)?;
     }
     Ok(())
+}
+
+/// A message up to its single dot.
+fn message(wire: &mut BufReader<Wire>) -> std::io::Result<String> {
+    let (mut text, mut line) = (String::new(), String::new());
+    while wire.read_line(&mut line)? > 0 && line.trim_end() != "." {
+        let plain = line.trim_end_matches(['\r', '\n']);
+        text.push_str(plain.strip_prefix('.').unwrap_or(plain));
+        text.push('\n');
+        line.clear();
+    }
+    Ok(text)
 }
 
 /// A server with merchants, whose own worker would send within a second: mails go by `redress notify` instead.

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use redress::http::table::{ROUTES, Route, Who};
 use redress::rights::{Right, Role};
 
+use crate::claimants::{KEY, claims_of, serve_with_keys};
 use crate::documents::openapi;
-use crate::harness::{Answer, Client, Redress, Server, merchant_claim};
+use crate::harness::{Answer, Client, INCIDENT, Redress, Server, merchant_claim, merchants};
 
 const NOBODYS: &str = "00000000-0000-7000-8000-000000000000";
 
@@ -145,32 +146,67 @@ fn a_session_is_over_when_it_ends_idles_or_its_member_is_revoked() {
     });
 }
 
-/// The id of an object of the service kakaotalk in a route's path, where what the route speaks of is of one service.
-fn object_of_talk(route: &Route, policy: &str, claim: &str) -> Option<String> {
-    let objects = [("/v1/policies/{id}/", policy), ("/v1/claims/{id}", claim)];
-    let (_, id) = objects.into_iter().find(|(prefix, _)| route.path.starts_with(prefix))?;
-    Some(
-        route
-            .path
-            .replacen("{id}", id, 1)
-            .split('/')
-            .map(|part| if part.starts_with('{') { NOBODYS } else { part })
-            .collect::<Vec<_>>()
-            .join("/"),
-    )
+/// Objects of the service kakaotalk, by the routes that speak of them.
+struct Objects {
+    policy: String,
+    claim: String,
+    budget: String,
+    credit: String,
 }
+
+impl Objects {
+    /// A claim that people read; the policy, the request for a budget and the credit are there already.
+    fn of_talk(redress: &Redress, server: &Server) -> Self {
+        let filed = server.claim("mine", &merchant_claim("m-1", "900000")).json();
+        let claim = filed["id"].as_str().unwrap().to_owned();
+        Self {
+            policy: redress.text("SELECT hash FROM policy_version"),
+            budget: redress.text("SELECT max(id) FROM budget_request"),
+            credit: redress.text("SELECT id FROM transfer WHERE code = 2"),
+            claim,
+        }
+    }
+
+    /// The path of a route with the object in it; none where the route speaks of nothing that is of one service.
+    fn path(&self, route: &Route) -> Option<String> {
+        let objects = [
+            ("/v1/policies/{id}/", &self.policy),
+            ("/v1/claims/{id}", &self.claim),
+            ("/v1/budgets/{id}/", &self.budget),
+            ("/v1/credits/{id}/", &self.credit),
+        ];
+        let (_, id) = objects.into_iter().find(|(prefix, _)| route.path.starts_with(prefix))?;
+        Some(route.path.replacen("{id}", id, 1).replace("{evidence}", NOBODYS))
+    }
+}
+
+/// Objects that are of no single service: whoever works for some only may not use what speaks of them, or sees what is his.
+const OF_ALL_SERVICES: [&str; 9] = [
+    "/v1/runs",
+    "/v1/ledger/",
+    "/v1/incidents",
+    "/v1/audit",
+    "/v1/sessions",
+    "/v1/staff",
+    "/v1/api-keys",
+    "/v1/webhooks",
+    "/v1/deliveries",
+];
 
 #[test]
 fn what_is_of_another_service_is_refused_to_every_role() {
     Redress::test(|redress| {
-        redress.with_incident().with_staff();
-        let file = "policies/kakaotalk-merchant-loss.toml";
-        redress.run(&["policy", "publish", file, "--as", "author"]).succeeds();
+        redress.with_incident().with_staff().with_policies(&["kakaotalk-merchant-loss"]);
+        redress.with_budget("kakaotalk", "KRW", "100000");
+        let roster = redress.file("r.csv", merchants(&["m-0", "m-1"]));
+        redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
         let server = redress.serve();
+        assert_eq!(server.claim("paid", &merchant_claim("m-0", "1000")).json()["status"], "approved");
+        assert_eq!(redress.issue()["issued"], 1);
+        let file = "policies/kakaotalk-merchant-loss.toml";
         let source = std::fs::read_to_string(crate::harness::repository().join(file)).unwrap();
-        let policy = redress.text("SELECT hash FROM policy_version");
-        let claim = server.claim("mine", &merchant_claim("m-1", "1")).json()["id"].as_str().unwrap().to_owned();
-        let mut walked = 0;
+        let objects = Objects::of_talk(redress, &server);
+        let mut walked = BTreeSet::new();
         for role in Role::ALL {
             let member = |service: &str| {
                 let name = format!("{}-{service}", role.as_str());
@@ -180,21 +216,200 @@ fn what_is_of_another_service_is_refused_to_every_role() {
             let (inside, outside) = (member("kakaotalk"), member("melon"));
             for route in ROUTES {
                 let (Who::Staff(right) | Who::ClaimantOr(right)) = route.who else { continue };
-                let Some(path) = object_of_talk(route, &policy, &claim) else { continue };
+                let Some(path) = objects.path(route) else {
+                    assert!(
+                        !route.path.contains('{')
+                            || OF_ALL_SERVICES.iter().any(|prefix| route.path.starts_with(prefix)),
+                        "{}: of which service is what it speaks of?",
+                        name(route)
+                    );
+                    continue;
+                };
                 let kind = if route.path.starts_with("/v1/policies") { "application/toml" } else { "application/json" };
-                let body = if kind.ends_with("toml") { source.as_str() } else { "{}" };
+                let body = match kind {
+                    "application/toml" => source.as_str(),
+                    _ if route.path.starts_with("/v1/credits") => r#"{"reason":"credited-in-error","amount":"0"}"#,
+                    _ => "{}",
+                };
                 let send = |client: &Client<'_>| {
                     client.send(route.method, &path, &[("content-type", kind), ("idempotency-key", "k")], body)
                 };
                 let refused = send(&outside);
                 // Where the body is read first, an empty one is refused for all alike and tells nothing.
-                let refusals: &[u16] = if kind.ends_with("toml") { &[403] } else { &[400, 403, 404, 422, 428] };
+                let refusals: &[u16] = if kind.ends_with("toml") { &[403] } else { &[400, 403, 404, 415, 422, 428] };
                 assert!(refusals.contains(&refused.status), "{} as {role:?}: {}", name(route), refused.text());
                 assert_eq!(is_refused(&send(&inside)), !right.is_of(*role), "{} as {role:?}", name(route));
-                walked += 1;
+                walked.insert(route.path);
             }
         }
-        assert!(walked >= 3 * Role::ALL.len(), "{walked}");
+        assert!(walked.len() >= 16, "{walked:?}");
+        assert_eq!(redress.number("SELECT count(*) FROM transfer WHERE code <> 2 AND code <> 1"), 0);
+    });
+}
+
+/// What of other services is in lists, and what cannot be divided by service at all.
+#[test]
+fn lists_show_a_member_what_is_of_his_services_and_nothing_else() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff().with_policies(&["kakaotalk-merchant-loss"]);
+        redress.with_budget("kakaotalk", "KRW", "100000");
+        let roster = redress.file("r.csv", merchants(&["m-0", "m-1"]));
+        redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
+        let server = redress.serve();
+        server.claim("paid", &merchant_claim("m-0", "1000"));
+        server.claim("read", &merchant_claim("m-1", "900000"));
+        assert_eq!(redress.issue()["issued"], 1);
+        let member = |service: &str| {
+            let name = format!("admin-{service}");
+            redress.run(&["staff", "add", &name, "--role", "administrator", "--service", service]).succeeds();
+            redress.session(&server, &name)
+        };
+        let (inside, outside) = (member("kakaotalk"), member("melon"));
+        for (path, list) in [
+            ("/v1/claims", "/claims"),
+            ("/v1/queues", ""),
+            ("/v1/policies", ""),
+            (&format!("/v1/budgets?incident={INCIDENT}"), "/budgets"),
+            (&format!("/v1/budgets?incident={INCIDENT}"), "/requests"),
+            ("/v1/credits?customer=m-0", "/credits"),
+        ] {
+            let count = |client: &Client<'_>| {
+                let answer = client.get(path).json();
+                answer
+                    .pointer(list)
+                    .and_then(|list| list.as_array())
+                    .unwrap_or_else(|| panic!("{path}: {answer}"))
+                    .len()
+            };
+            assert!(count(&inside) > 0, "{path}");
+            assert_eq!(count(&outside), 0, "{path}");
+        }
+        assert_eq!(outside.get("/v1/claims/export").text().lines().count(), 1);
+        for path in ["/v1/ledger/accounts/owed/balance", "/v1/ledger/transfers", "/v1/runs", "/v1/runs/1", "/v1/audit"]
+        {
+            inside.get(path).is_problem(403, "forbidden");
+        }
+        inside.post_once("/v1/runs", &serde_json::json!({ "incident": INCIDENT })).is_problem(403, "forbidden");
+        inside.post_once("/v1/notices/requeue", &serde_json::json!({})).is_problem(403, "forbidden");
+        let of_melon = |command: &[&str]| {
+            let args: Vec<&str> = command.iter().copied().chain(["--as", "admin-melon"]).collect();
+            redress.run(&args)
+        };
+        of_melon(&["issue", "--incident", INCIDENT]).fails(1, "works for all services");
+        let retire = ["policy", "retire", "kakaotalk-merchant-loss", "--incident", INCIDENT];
+        of_melon(&retire).fails(1, "does not work for the service kakaotalk");
+        let credit = redress.text("SELECT id FROM transfer WHERE code = 2");
+        of_melon(&["credit", "reverse", &credit, "--reason", "credited-in-error"]).fails(1, "");
+        assert_eq!(redress.number("SELECT count(*) FROM transfer WHERE code > 2"), 0);
+    });
+}
+
+/// Decides a claim over HTTP as it stands.
+fn decide(client: &Client<'_>, path: &str, amount: i64) -> Answer {
+    let tag = client.get(path).header("etag").to_owned();
+    let body =
+        serde_json::json!({ "outcome": "approve", "awards": [{ "asset": "KRW", "amount": amount.to_string() }] });
+    let key = format!("{amount}-{}", client.token.len() + path.len());
+    let headers = [("content-type", "application/json"), ("idempotency-key", key.as_str()), ("if-match", tag.as_str())];
+    client.send("POST", &format!("{path}/decision"), &headers, body.to_string())
+}
+
+#[test]
+fn every_role_decides_alone_up_to_its_amount_and_not_a_won_more() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff().with_policies(&["kakaotalk-merchant-loss"]);
+        let server = redress.serve();
+        let names: Vec<String> = (0..60).map(|number| format!("m-{number}")).collect();
+        let roster = redress.file("r.csv", merchants(&names.iter().map(String::as_str).collect::<Vec<_>>()));
+        redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
+        let mut fresh = names.iter().map(|name| {
+            let filed = server.claim(name, &merchant_claim(name, "900000")).json();
+            format!("/v1/claims/{}", filed["id"].as_str().unwrap())
+        });
+        for role in Role::ALL {
+            for own in [None, Some(50_000_i64)] {
+                let name = format!("{}-{}", role.as_str(), own.unwrap_or(0));
+                let mut add =
+                    vec!["staff".to_owned(), "add".into(), name.clone(), "--role".into(), role.as_str().into()];
+                add.extend(own.iter().flat_map(|own| ["--decides-up-to".to_owned(), own.to_string()]));
+                redress.run(&add.iter().map(String::as_str).collect::<Vec<_>>()).succeeds();
+                let client = redress.session(&server, &name);
+                if !Right::DecideClaims.is_of(*role) {
+                    decide(&client, &fresh.next().unwrap(), 1).is_problem(403, "forbidden");
+                    continue;
+                }
+                let most = own.unwrap_or(role.decides_up_to());
+                let status = |answer: &Answer| (answer.status, answer.json()["status"].as_str().map(str::to_owned));
+                let done = decide(&client, &fresh.next().unwrap(), most);
+                assert_eq!(status(&done), (200, Some("approved".into())), "{name}: {}", done.text());
+                let beyond = fresh.next().unwrap();
+                let waits = decide(&client, &beyond, most + 1);
+                assert_eq!(status(&waits), (200, Some("in_review".into())), "{name}: {}", waits.text());
+                // His own signature does not help, whatever his role.
+                let tag = waits.header("etag").to_owned();
+                let headers =
+                    [("content-type", "application/json"), ("idempotency-key", "s"), ("if-match", tag.as_str())];
+                let signed =
+                    client.send("POST", &format!("{beyond}/approve-decision"), &headers, r#"{"approve":true}"#);
+                assert_eq!(signed.status, 403, "{name}: {}", signed.text());
+                // Nor does deciding many at once.
+                let last = fresh.next().unwrap();
+                let mut many = serde_json::json!({ "claims": [last.rsplit('/').next().unwrap()], "decision": {
+                    "outcome": "approve", "awards": [{ "asset": "KRW", "amount": (most + 1).to_string() }] } });
+                many["commit"] = client.post_once("/v1/decisions/bulk", &many).json()["hash"].clone();
+                assert_eq!(client.post_once("/v1/decisions/bulk", &many).json()["items"][0]["status"], "in_review");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_claimants_credentials_open_his_own_claims_and_nobody_elses() {
+    Redress::test(|redress| {
+        redress.with_incident();
+        let server = serve_with_keys(redress, &serde_json::json!({ "keys": [KEY.jwk()] }));
+        let of = |customer: &str| KEY.sign(&claims_of(customer));
+        let file = |customer: &str| {
+            let bearer = format!("Bearer {}", of(customer));
+            let headers =
+                [("content-type", "application/json"), ("idempotency-key", customer), ("authorization", &bearer)];
+            let filed = server.post("/v1/claims", &headers, merchant_claim(customer, "1").to_string());
+            assert_eq!(filed.status, 201, "{}", filed.text());
+            filed.json()
+        };
+        let (own, other) = (file("m-1"), file("m-2"));
+        let token = |claim: &serde_json::Value| claim["token"].as_str().unwrap().to_owned();
+        let mut walked = 0;
+        for (token, whose) in [(token(&own), &own), (of("m-1"), &own), (token(&other), &other), (of("m-2"), &other)] {
+            let client = Client { server: &server, token };
+            for route in ROUTES.iter().filter(|route| matches!(route.who, Who::Claimant | Who::ClaimantOr(_))) {
+                for claim in [&own, &other] {
+                    let id = claim["id"].as_str().unwrap();
+                    let path = route.path.replacen("{id}", id, 1).replacen("{claim}", id, 1);
+                    if !route.path.contains("{id}") && !route.path.contains("{claim}") {
+                        continue;
+                    }
+                    let path = path.replace("{evidence}", NOBODYS);
+                    let answer = client.send(
+                        route.method,
+                        &path,
+                        &[("content-type", "application/json"), ("idempotency-key", "k"), ("if-match", "\"99\"")],
+                        if route.method == "GET" { "" } else { "{}" },
+                    );
+                    if claim["id"] == whose["id"] {
+                        assert!(!is_refused(&answer), "{}: {}", name(route), answer.text());
+                        // The file, or the place of the claim in the log, may not be there yet; the claim is.
+                        let other_404 = route.path.contains("{evidence}") || route.path.contains("{claim}");
+                        assert!(answer.status != 404 || other_404, "{}: {}", name(route), answer.text());
+                    } else {
+                        // Not even that there is one is told.
+                        answer.is_problem(404, "not_found");
+                    }
+                    walked += 1;
+                }
+            }
+        }
+        assert!(walked >= 60, "{walked}");
     });
 }
 

@@ -10,7 +10,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, RetryConfig};
 
 use crate::error::{AppError, AppResult};
-use crate::https::Connector;
+use crate::https::{Connector, Trust};
 use crate::settings::Settings;
 
 /// The folder of files within the data folder.
@@ -29,13 +29,13 @@ impl Blobs {
     /// Opens the store of the settings.
     pub fn open(settings: &Settings) -> AppResult<Self> {
         match &settings.evidence_url {
-            Some(url) => Self::bucket(url),
+            Some(url) => Self::bucket(url, &settings.trust),
             None => Self::folder(settings),
         }
     }
 
     /// `s3://bucket/prefix`; region, endpoint and keys come from the usual `AWS_…` variables.
-    fn bucket(url: &str) -> AppResult<Self> {
+    fn bucket(url: &str, trust: &Trust) -> AppResult<Self> {
         let wrong = |why: &str| AppError::Usage(format!("REDRESS_EVIDENCE_URL: {why}; give s3://bucket/prefix"));
         let place = url.strip_prefix("s3://").ok_or_else(|| wrong("it does not begin with s3://"))?;
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
@@ -43,7 +43,7 @@ impl Blobs {
         let store = AmazonS3Builder::from_env()
             .with_bucket_name(bucket)
             .with_retry(retry)
-            .with_http_connector(Connector)
+            .with_http_connector(Connector(trust.clone()))
             .build()
             .map_err(|error| wrong(&error.to_string()))?;
         let prefix = Path::parse(prefix).map_err(|error| wrong(&error.to_string()))?;

@@ -86,6 +86,9 @@ pub enum Command {
     /// Rosters: who held what
     #[command(subcommand)]
     Roster(RosterCommand),
+    /// Damage reports that came on paper or from elsewhere
+    #[command(subcommand)]
+    Claim(ClaimCommand),
     /// Budgets: what may be issued
     #[command(subcommand)]
     Budget(BudgetCommand),
@@ -278,6 +281,23 @@ pub enum PolicyCommand {
     },
 }
 
+/// `claim …`
+#[derive(Debug, Subcommand)]
+pub enum ClaimCommand {
+    /// File the reports of a CSV file of any length; each line by itself, the same line of the same file once
+    File {
+        /// The file: incident, service, customer, and as many of policy, kind, description, email, name, phone,
+        /// payout_account, language and fact.NAME as there are
+        file: PathBuf,
+        /// Where what became of each line is written; in the data folder unless said
+        #[arg(long, value_name = "FILE")]
+        results: Option<PathBuf>,
+        /// Who files them
+        #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
+        by: String,
+    },
+}
+
 /// `roster …`
 #[derive(Debug, Subcommand)]
 pub enum RosterCommand {
@@ -434,6 +454,8 @@ pub enum ReportCommand {
         #[arg(long, value_name = "NAME")]
         incident: Option<String>,
     },
+    /// How second readers agree with whoever decided first, by policy and sample
+    Agreement,
     /// Whether it was announced within 30 days how damages are claimed
     NoticeClocks {
         /// Only this incident

@@ -1,6 +1,6 @@
 //! Tokens by which the operator's own sign-in says who a customer is: JWTs, signed by a key of its published set.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
@@ -19,8 +19,10 @@ const MAX_SET: u64 = 64 * 1024;
 const MAX_KEYS: usize = 32;
 /// How long a set is used before it is fetched again.
 const FRESH: Duration = Duration::from_secs(600);
-/// How soon after a fetch an unknown key may cause the next: whoever makes up key ids makes us fetch no more often.
+/// How soon after a fetch the next may begin: whoever makes up key ids makes us fetch no more often.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How long a fetch may take: somebody waits for it.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How far the clocks of two machines may be apart, in seconds.
 const LEEWAY: u64 = 30;
 /// The shortest RSA modulus, in bytes.
@@ -46,22 +48,38 @@ struct Claims {
 pub struct CustomerTokens {
     settings: CustomerTokenSettings,
     known: Mutex<Known>,
+    /// Held by the one who fetches.
+    fetching: Mutex<()>,
 }
 
 #[derive(Default)]
 struct Known {
     keys: Option<JwkSet>,
-    /// When it was last tried to fetch them.
+    /// When fetching them was last over, well or not.
     tried: Option<Instant>,
-    /// Whether that went well.
+    /// When they were last fetched.
     fetched: Option<Instant>,
+}
+
+impl Known {
+    fn find(&self, kid: Option<&str>, algorithm: Algorithm) -> Option<Jwk> {
+        self.keys.as_ref().and_then(|keys| find(keys, kid, algorithm))
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.fetched.is_some_and(|at| at.elapsed() <= FRESH)
+    }
+
+    fn may_be_fetched(&self) -> bool {
+        self.tried.is_none_or(|at| at.elapsed() > PAUSE)
+    }
 }
 
 impl CustomerTokens {
     /// Checks tokens as the settings say; nothing is fetched before the first token comes.
     #[must_use]
     pub fn new(settings: CustomerTokenSettings) -> Self {
-        Self { settings, known: Mutex::default() }
+        Self { settings, known: Mutex::default(), fetching: Mutex::default() }
     }
 
     /// The customer whom a token speaks of. May fetch the keys, so it may block.
@@ -93,28 +111,46 @@ impl CustomerTokens {
         CustomerId::parse(&claims.sub).map_err(|_| TokenFault::Invalid("its subject is no id of a customer"))
     }
 
-    /// The key that a token names; fetched anew when it is not known, or the set is old.
+    /// The key that a token names; fetched anew when it is not known, or the set is old. Whoever has a key that is known
+    /// waits for nobody else's fetch: a server of keys that stands still keeps no one out.
     fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Jwk, TokenFault> {
-        let mut known = self.known.lock().map_err(|_| TokenFault::NoKeys)?;
-        let old = known.fetched.is_none_or(|at| at.elapsed() > FRESH);
-        let found = known.keys.as_ref().and_then(|keys| find(keys, kid, algorithm));
-        if found.is_some() && !old {
-            return found.ok_or(TokenFault::NoKeys);
+        let look = || {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            (known.find(kid, algorithm), known.is_fresh())
+        };
+        let _fetching = match look() {
+            (Some(jwk), true) => return Ok(jwk),
+            (Some(jwk), false) => match self.fetching.try_lock() {
+                Ok(fetching) => fetching,
+                Err(_) => return Ok(jwk),
+            },
+            (None, _) => self.fetching.lock().unwrap_or_else(PoisonError::into_inner),
+        };
+        // Another may have fetched it meanwhile.
+        if let (Some(jwk), true) = look() {
+            return Ok(jwk);
         }
-        if known.tried.is_none_or(|at| at.elapsed() > PAUSE) {
-            known.tried = Some(Instant::now());
-            match self.fetch() {
-                Ok(keys) => {
-                    known.keys = Some(keys);
-                    known.fetched = known.tried;
-                }
-                // What was known stays good: an operator's outage locks nobody out.
-                Err(error) => tracing::error!(%error, "the keys of customers' tokens cannot be read"),
+        self.renew();
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = if known.keys.is_none() { TokenFault::NoKeys } else { TokenFault::Invalid("its key is unknown") };
+        known.find(kid, algorithm).ok_or(missing)
+    }
+
+    /// Fetches the keys, unless that was tried a moment ago. Only who holds `fetching` calls it.
+    fn renew(&self) {
+        if !self.known.lock().unwrap_or_else(PoisonError::into_inner).may_be_fetched() {
+            return;
+        }
+        let fetched = self.fetch();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.tried = Some(Instant::now());
+        match fetched {
+            Ok(keys) => {
+                known.keys = Some(keys);
+                known.fetched = known.tried;
             }
-        }
-        match &known.keys {
-            None => Err(TokenFault::NoKeys),
-            Some(keys) => find(keys, kid, algorithm).ok_or(TokenFault::Invalid("its key is unknown")),
+            // What was known stays good: an operator's outage locks nobody out.
+            Err(error) => tracing::error!(%error, "the keys of customers' tokens cannot be read"),
         }
     }
 
@@ -122,7 +158,8 @@ impl CustomerTokens {
         let source = &self.settings.keys;
         let reading = || format!("reading the keys of {source}");
         let text = if source.starts_with("https://") {
-            let answer = https::agent().get(source).call();
+            let request = https::agent(&self.settings.trust).get(source);
+            let answer = request.config().timeout_global(Some(PATIENCE)).build().call();
             let mut answer = answer.map_err(|error| AppError::io(reading())(std::io::Error::other(error)))?;
             if !answer.status().is_success() {
                 return Err(AppError::Refused(format!("{source} answered {}", answer.status())));

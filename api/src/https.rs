@@ -1,5 +1,6 @@
-//! Calling others over HTTPS: one client for all, which trusts whom the machine trusts.
+//! Calling others over HTTPS: one client for all, which trusts whom the machine trusts and whom the operator adds.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,19 +13,43 @@ use object_store::client::{
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use crate::error::{AppError, AppResult};
+
 /// How long a call may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer that is read: a sealed file and a bit.
 const MAX_ANSWER: u64 = 32 << 20;
 
+/// The certificate authorities that are trusted besides the machine's own: an operator's services often have one of theirs.
+#[derive(Debug, Clone, Default)]
+pub struct Trust(Arc<Vec<Vec<u8>>>);
+
+impl Trust {
+    /// Reads a file of certificates (PEM).
+    pub fn read(path: &Path) -> AppResult<Self> {
+        let found = rustls_native_certs::load_certs_from_paths(Some(path), None);
+        let why = found.errors.first().map_or_else(|| "it has no certificate (PEM)".to_owned(), ToString::to_string);
+        if found.certs.is_empty() || !found.errors.is_empty() {
+            return Err(AppError::Usage(format!("REDRESS_CA_FILE {}: {why}", path.display())));
+        }
+        Ok(Self(Arc::new(found.certs.iter().map(|certificate| certificate.to_vec()).collect())))
+    }
+
+    /// Their certificates (DER).
+    pub fn certificates(&self) -> impl Iterator<Item = &[u8]> {
+        self.0.iter().map(Vec::as_slice)
+    }
+}
+
 /// A client that follows no redirects and takes every status for an answer.
 #[must_use]
-pub fn agent() -> Agent {
+pub fn agent(trust: &Trust) -> Agent {
     let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() {
+    let known = found.certs.iter().map(AsRef::as_ref).chain(trust.certificates());
+    let roots: Vec<_> = known.map(|root| Certificate::from_der(root).to_owned()).collect();
+    if roots.is_empty() {
         tracing::warn!("the machine trusts no certificate authority: HTTPS will fail");
     }
-    let roots: Vec<_> = found.certs.iter().map(|root| Certificate::from_der(root).to_owned()).collect();
     let tls = TlsConfig::builder().root_certs(RootCerts::Specific(Arc::new(roots))).build();
     Agent::config_builder()
         .http_status_as_error(false)
@@ -37,11 +62,11 @@ pub fn agent() -> Agent {
 
 /// Gives the object store our client, so that one is enough.
 #[derive(Debug)]
-pub struct Connector;
+pub struct Connector(pub Trust);
 
 impl HttpConnector for Connector {
     fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(Calls(agent())))
+        Ok(HttpClient::new(Calls(agent(&self.0))))
     }
 }
 

@@ -115,7 +115,7 @@ pub fn finish(settings: &ProviderSettings, errand: Errand, state: &str, code: St
         return Err(AppError::Refused("the sign-in was not begun here: begin anew".into()));
     }
     let provider = discover(settings)?;
-    let agent = https::agent();
+    let agent = https::agent(&settings.trust);
     let answer = provider
         .exchange_code(AuthorizationCode::new(code))
         .map_err(unusable)?
@@ -151,7 +151,7 @@ fn role_of(settings: &ProviderSettings, claim: Option<&serde_json::Value>) -> Op
 }
 
 fn discover(settings: &ProviderSettings) -> AppResult<Provider> {
-    let agent = https::agent();
+    let agent = https::agent(&settings.trust);
     let issuer = IssuerUrl::new(settings.issuer.clone()).map_err(unusable)?;
     let metadata = CoreProviderMetadata::discover(&issuer, &|request| send(&agent, request)).map_err(unusable)?;
     let redirect = RedirectUrl::new(format!("{}{CALLBACK}", settings.public_url)).map_err(unusable)?;

@@ -1,12 +1,15 @@
 //! Sending mail: over SMTP when it is configured, else into a folder of `.eml` files that a development page shows.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use lettre::message::header::ContentType;
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use lettre::transport::file::FileTransport;
 use lettre::transport::smtp::SmtpTransport;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{Message, Transport};
+use url::{Host, Url};
 
 use crate::error::{AppError, AppResult};
 use crate::settings::Settings;
@@ -40,18 +43,7 @@ impl Mailer {
     /// The mailer of the settings; a folder of mail is refused in production.
     pub fn new(settings: &Settings) -> AppResult<Self> {
         if let Some(url) = &settings.smtp_url {
-            if settings.production && is_in_clear(url) {
-                return Err(AppError::Refused(
-                    "in production mail goes over TLS: REDRESS_SMTP_URL smtps://user:password@host, or \
-                     smtp://user:password@host:587?tls=required for STARTTLS"
-                        .into(),
-                ));
-            }
-            let transport = SmtpTransport::from_url(url)
-                .map_err(|error| AppError::Usage(format!("REDRESS_SMTP_URL: {error}")))?
-                .timeout(Some(settings.smtp_timeout))
-                .build();
-            return Ok(Self::Smtp(Box::new(transport)));
+            return Ok(Self::Smtp(Box::new(smtp(settings, url)?)));
         }
         if settings.production {
             return Err(AppError::Refused(
@@ -141,12 +133,52 @@ impl Letter<'_> {
     }
 }
 
+/// The transport to a mail server, as its URL says: `smtps` is TLS from the first byte, `tls=required` STARTTLS or nothing.
+fn smtp(settings: &Settings, address: &str) -> AppResult<SmtpTransport> {
+    fn wrong(error: impl std::fmt::Display) -> AppError {
+        AppError::Usage(format!("REDRESS_SMTP_URL: {error}"))
+    }
+    let url = Url::parse(address).map_err(wrong)?;
+    if settings.production && is_in_clear(&url) {
+        return Err(AppError::Refused(
+            "in production mail goes over TLS: REDRESS_SMTP_URL smtps://user:password@host, or \
+             smtp://user:password@host:587?tls=required for STARTTLS"
+                .into(),
+        ));
+    }
+    let builder = SmtpTransport::from_url(address).map_err(wrong)?.timeout(Some(settings.smtp_timeout));
+    // The URL's own parameters trust the machine's authorities only.
+    let parameters = || {
+        let mut tls = TlsParameters::builder(url.host_str().unwrap_or_default().to_owned());
+        for certificate in settings.trust.certificates() {
+            tls = tls.add_root_certificate(Certificate::from_der(certificate.to_vec()).map_err(wrong)?);
+        }
+        tls.build().map_err(wrong)
+    };
+    let builder = match (url.scheme(), tls_of(&url).as_deref()) {
+        ("smtps", _) => builder.tls(Tls::Wrapper(parameters()?)),
+        (_, Some("required")) => builder.tls(Tls::Required(parameters()?)),
+        (_, Some("opportunistic")) => builder.tls(Tls::Opportunistic(parameters()?)),
+        _ => builder,
+    };
+    Ok(builder.build())
+}
+
+/// What a mail server's URL asks of STARTTLS.
+fn tls_of(url: &Url) -> Option<String> {
+    url.query_pairs().find(|(name, _)| name == "tls").map(|(_, value)| value.into_owned())
+}
+
 /// Whether mail would go to another machine in the clear, or in the clear where TLS is not offered.
-fn is_in_clear(url: &str) -> bool {
-    let Some(rest) = url.strip_prefix("smtp://") else { return false };
-    let host = rest.rsplit('@').next().unwrap_or(rest);
-    let local = ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host.starts_with(name));
-    !local && !rest.contains("tls=required")
+fn is_in_clear(url: &Url) -> bool {
+    let local = match url.host() {
+        // In a scheme that is not the web's, an address of numbers is read as a name.
+        Some(Host::Domain(name)) => name == "localhost" || name.parse::<Ipv4Addr>().is_ok_and(|ip| ip.is_loopback()),
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "smtp" && !local && tls_of(url).as_deref() != Some("required")
 }
 
 fn one_line(error: &dyn std::error::Error) -> String {

@@ -123,7 +123,7 @@ impl Outgoing {
     /// A client with the settings' patience. Redirects are not followed.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self { agent: https::agent(), timeout: settings.webhook_timeout }
+        Self { agent: https::agent(&settings.trust), timeout: settings.webhook_timeout }
     }
 
     /// Sends a JSON document under an id. A 2xx is an answer; all else is a failure.

@@ -217,6 +217,14 @@ impl Member {
         }
     }
 
+    /// Refuses whoever works for some services only.
+    pub fn require_everywhere(&self) -> AppResult<()> {
+        match self.services {
+            None => Ok(()),
+            Some(_) => Err(AppError::Forbidden("this takes a member who works for all services".into())),
+        }
+    }
+
     /// Whether a service is among his own.
     #[must_use]
     pub fn works_for(&self, service: &ServiceId) -> bool {

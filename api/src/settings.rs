@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::cli::{Format, Global};
 use crate::error::{AppError, AppResult};
+use crate::https::Trust;
 
 pub use self::provider::ProviderSettings;
 pub use self::rates::{Proxies, RateLimits};
@@ -63,6 +64,8 @@ pub struct Settings {
     pub rates: RateLimits,
     /// The identity provider of the staff, if there is one.
     pub provider: Option<ProviderSettings>,
+    /// Who may vouch for the certificates of servers that are called.
+    pub trust: Trust,
 }
 
 /// How the operator's tokens of customers are checked.
@@ -74,6 +77,8 @@ pub struct CustomerTokenSettings {
     pub audience: String,
     /// Who must have issued them, if it is said.
     pub issuer: Option<String>,
+    /// Who may vouch for the certificate of the keys' server.
+    pub trust: Trust,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -90,6 +95,7 @@ struct SettingsFile {
     clamd: Option<String>,
     upload_seconds: Option<u64>,
     webhook_seconds: Option<u64>,
+    ca_file: Option<PathBuf>,
     customer_keys: Option<String>,
     customer_audience: Option<String>,
     customer_issuer: Option<String>,
@@ -104,7 +110,11 @@ impl Settings {
     /// Puts the settings together; `listen` is the command's own flag.
     pub fn load(global: &Global, listen: Option<String>) -> AppResult<Self> {
         let file = read_file(&global.data_dir.join(FILE_NAME))?;
-        let customer_tokens = customer_tokens(&file)?;
+        let trust = match variable("REDRESS_CA_FILE")?.map(PathBuf::from).or(file.ca_file.clone()) {
+            Some(path) => Trust::read(&path)?,
+            None => Trust::default(),
+        };
+        let customer_tokens = customer_tokens(&file, &trust)?;
         let database_url = match (&global.database_url, &global.database_url_file) {
             (Some(url), _) => Some(url.clone()),
             (None, Some(path)) => Some(read_secret(path)?),
@@ -127,9 +137,10 @@ impl Settings {
         let production = global.production || file.production.unwrap_or(false);
         Ok(Self {
             rates: RateLimits::load(&file.limits, production)?,
-            provider: ProviderSettings::load(&file.oidc, production)?,
+            provider: ProviderSettings::load(&file.oidc, production, &trust)?,
             open_filing: open_filing.or(file.open_filing).unwrap_or(customer_tokens.is_none()),
             customer_tokens,
+            trust,
             data_dir: global.data_dir.clone(),
             database_url,
             format: global.format,
@@ -155,7 +166,7 @@ impl Settings {
     }
 }
 
-fn customer_tokens(file: &SettingsFile) -> AppResult<Option<CustomerTokenSettings>> {
+fn customer_tokens(file: &SettingsFile, trust: &Trust) -> AppResult<Option<CustomerTokenSettings>> {
     let Some(keys) = variable("REDRESS_CUSTOMER_KEYS")?.or(file.customer_keys.clone()) else { return Ok(None) };
     if keys.starts_with("http://") {
         return Err(AppError::Usage("REDRESS_CUSTOMER_KEYS: keys are fetched over https:// only".into()));
@@ -165,7 +176,7 @@ fn customer_tokens(file: &SettingsFile) -> AppResult<Option<CustomerTokenSetting
         AppError::Usage("REDRESS_CUSTOMER_KEYS needs REDRESS_CUSTOMER_AUDIENCE: whom the tokens are meant for".into())
     })?;
     let issuer = variable("REDRESS_CUSTOMER_ISSUER")?.or(file.customer_issuer.clone());
-    Ok(Some(CustomerTokenSettings { keys, audience, issuer }))
+    Ok(Some(CustomerTokenSettings { keys, audience, issuer, trust: trust.clone() }))
 }
 
 fn truth(name: &str, text: &str) -> AppResult<bool> {

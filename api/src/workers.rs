@@ -27,6 +27,8 @@ const PAUSE_OF_READER: Duration = Duration::from_secs(10);
 const PAUSE_OF_SWEEPER: Duration = Duration::from_secs(60);
 /// How often what was issued is looked through from the beginning for credits that no delivery has.
 const PAUSE_OF_FULL_LOOK: Duration = Duration::from_secs(600);
+/// How often claims are looked for of which nothing is left to do: it is not urgent.
+const PAUSE_OF_CLOSER: Duration = Duration::from_secs(600);
 /// The pause after a pass that failed: the database is away.
 const PAUSE_AFTER_ERROR: Duration = Duration::from_secs(10);
 
@@ -52,6 +54,8 @@ impl Workers {
         workers.add("evidence", move |stopped| sweep_evidence(&sweeper, stopped))?;
         let reader = app.clone();
         workers.add("claims", move |stopped| assess_claims(&reader, stopped))?;
+        let closer = app.clone();
+        workers.add("closing", move |stopped| close_claims(&closer, stopped))?;
         let (issuer, leaving) = (app.clone(), UntilLeaving(Arc::clone(&workers.leaving)));
         workers.add("runs", move |stopped| execute_runs(&issuer, &leaving, stopped))?;
         if app.database().embedded().is_some() {
@@ -150,6 +154,20 @@ fn assess_claims(app: &App, stopped: &Receiver<()>) {
             tracing::error!(%error, "terms of claimants who were asked are not watched");
         }
         all = false;
+    }
+}
+
+/// Closes claims of which nothing is left to do.
+fn close_claims(app: &App, stopped: &Receiver<()>) {
+    let actor = Actor { name: "system".into(), origin: "worker".into() };
+    let mut pause = PAUSE;
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        pause = PAUSE_OF_CLOSER;
+        match claims::closing::pass(app, &actor) {
+            Ok(0) => {}
+            Ok(claims) => tracing::info!(claims, "closed claims of which nothing is left to do"),
+            Err(error) => tracing::error!(%error, "claims of which nothing is left to do are not closed"),
+        }
     }
 }
 

@@ -151,7 +151,8 @@ impl ClaimState {
             }
             (S::Submitted | S::InReview | S::NeedsInformation, M::Answer)
             | (S::Submitted | S::InReview | S::NeedsInformation | S::PendingPolicy, M::Merge)
-            | (S::Issued | S::Declined | S::Withdrawn, M::Close) => S::Closed,
+            // What was taken back is over as it is: closed, it would be read for what was granted before.
+            | (S::Issued | S::Declined, M::Close) => S::Closed,
             _ => return Err(IllegalMove { state: self, action }),
         })
     }

@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Nullable, Timestamptz};
+use diesel::sql_types::{Bool, Nullable, Timestamptz};
 use redress_domain::claim::{ClaimMove, ClaimState};
 use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
-use crate::schema::{assessment, claim, incident, personal, policy, policy_version, service};
+use crate::schema::{assessment, claim, incident, personal, policy, policy_version, service, task};
 
 /// A claim as a row.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -175,11 +175,12 @@ pub fn redraft(
     row: &ClaimRow,
     facts: &serde_json::Value,
     sealed: &[u8],
+    address: Option<&str>,
 ) -> StoreResult<()> {
     let draft = claim::table.find((&row.customer_id, row.id)).filter(claim::state.eq("draft"));
     diesel::update(draft).set(claim::facts.eq(facts)).execute(connection)?;
     diesel::update(personal::table.find((&row.customer_id, row.id)))
-        .set(personal::sealed.eq(sealed))
+        .set((personal::sealed.eq(sealed), personal::address.eq(address)))
         .execute(connection)?;
     Ok(())
 }
@@ -352,6 +353,42 @@ pub fn of_service(
         .order(claim::id)
         .limit(limit)
         .select(ClaimRow::as_select())
+        .load(connection)?)
+}
+
+/// Which claims are at rest: of one service, in one state, unchanged since then, by id after another.
+#[derive(Debug, Clone, Copy)]
+pub struct Resting {
+    /// The service's key.
+    pub service_key: i32,
+    /// The state.
+    pub state: ClaimState,
+    /// Since when nothing happened to them.
+    pub since: DateTime<Utc>,
+    /// The last one that was looked at.
+    pub after: Option<Uuid>,
+}
+
+/// Claims at rest of whose credits nothing is owed any more.
+pub fn resting(connection: &mut Connection, wanted: &Resting, limit: i64) -> StoreResult<Vec<Uuid>> {
+    // Diesel has no words for the last movement of each credit.
+    let settled = diesel::dsl::sql::<Bool>(
+        "NOT EXISTS (SELECT FROM transfer WHERE transfer.customer_id = claim.customer_id AND transfer.code = 2
+                     AND transfer.subject = 'claim/' || claim.id
+                     AND coalesce((SELECT movement.owed_after FROM credit_movement AS movement
+                                   WHERE movement.customer_id = transfer.customer_id AND movement.credit_id = transfer.id
+                                   ORDER BY movement.seq DESC LIMIT 1), transfer.amount) > 0)",
+    );
+    let unanswered = task::table
+        .filter(task::customer_id.eq(claim::customer_id).and(task::claim_id.eq(claim::id)).and(task::is_open));
+    Ok(claim::table
+        .filter(claim::service_id.eq(wanted.service_key).and(claim::state.eq(wanted.state.as_str())))
+        .filter(claim::id.gt(wanted.after.unwrap_or_else(Uuid::nil)).and(claim::updated_at.lt(wanted.since)))
+        .filter(settled)
+        .filter(diesel::dsl::not(diesel::dsl::exists(unanswered)))
+        .order(claim::id)
+        .limit(limit)
+        .select(claim::id)
         .load(connection)?)
 }
 

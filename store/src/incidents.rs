@@ -141,6 +141,11 @@ pub fn service_keys(connection: &mut Connection, names: &[&str]) -> StoreResult<
     Ok(service::table.filter(service::name.eq_any(names)).select(service::id).load(connection)?)
 }
 
+/// The keys of all services.
+pub fn all_service_keys(connection: &mut Connection) -> StoreResult<Vec<i32>> {
+    Ok(service::table.select(service::id).order(service::id).load(connection)?)
+}
+
 /// The name of an incident by its key.
 pub fn name_of(connection: &mut Connection, key: i32) -> StoreResult<String> {
     Ok(incident::table.find(key).select(incident::name).first(connection)?)

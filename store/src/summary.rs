@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 use crate::connection::Connection;
 use crate::error::StoreResult;
 
-/// Claims of one service in one state.
+/// Claims of one service and kind in one state.
 #[derive(Debug, Clone, QueryableByName)]
 pub struct ClaimCount {
     /// The service.
@@ -18,17 +18,21 @@ pub struct ClaimCount {
     /// The state.
     #[diesel(sql_type = Text)]
     pub state: String,
+    /// `damage`, `enquiry`, or `merged`: a loss that was reported before.
+    #[diesel(sql_type = Text)]
+    pub kind: String,
     /// How many.
     #[diesel(sql_type = BigInt)]
     pub claims: i64,
 }
 
-/// Claims by service and state.
+/// Claims by service, state and kind.
 pub fn claims(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<ClaimCount>> {
     Ok(diesel::sql_query(
-        "SELECT service.name AS service, claim.state, count(*) AS claims
+        "SELECT service.name AS service, claim.state, count(*) AS claims,
+                CASE WHEN claim.duplicate_of IS NULL THEN claim.kind ELSE 'merged' END AS kind
          FROM claim JOIN service ON service.id = claim.service_id
-         WHERE claim.incident_id = $1 GROUP BY 1, 2 ORDER BY 1, 2",
+         WHERE claim.incident_id = $1 GROUP BY 1, 2, 4 ORDER BY 1, 2, 4",
     )
     .bind::<Integer, _>(incident_key)
     .load(connection)?)
@@ -150,9 +154,18 @@ pub struct FunnelRow {
     /// Customers credited for a holding.
     #[diesel(sql_type = BigInt)]
     pub credited_automatically: i64,
-    /// Claims, drafts included.
+    /// Damage reports, drafts included, each loss once.
     #[diesel(sql_type = BigInt)]
     pub begun: i64,
+    /// Reports of a loss that was reported before.
+    #[diesel(sql_type = BigInt)]
+    pub merged: i64,
+    /// Enquiries: nothing is claimed.
+    #[diesel(sql_type = BigInt)]
+    pub enquiries: i64,
+    /// Of these, waiting for a person.
+    #[diesel(sql_type = BigInt)]
+    pub enquiries_open: i64,
     /// Drafts.
     #[diesel(sql_type = BigInt)]
     pub drafts: i64,
@@ -185,20 +198,27 @@ pub fn funnel(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec
              WHERE policy.incident_id = $1 AND transfer.code = 2 AND transfer.subject LIKE 'holding/%' GROUP BY 1
          ), claimed AS (
              SELECT service_id, count(*) AS begun, count(*) FILTER (WHERE state = 'draft') AS drafts,
-                    count(*) FILTER (WHERE state IN ('approved', 'partly_approved')) AS approved,
-                    count(*) FILTER (WHERE state IN ('issued', 'closed')) AS credited,
-                    count(*) FILTER (WHERE state = 'needs_information') AS waiting_for_claimant,
-                    count(*) FILTER (WHERE state = 'declined') AS declined,
+                    count(*) FILTER (WHERE state IN ('approved', 'partly_approved') AND credited_at IS NULL) AS approved,
+                    count(*) FILTER (WHERE credited_at IS NOT NULL) AS credited,
+                    count(*) FILTER (WHERE state = 'needs_information' AND credited_at IS NULL) AS waiting_for_claimant,
+                    count(*) FILTER (WHERE state IN ('declined', 'closed') AND credited_at IS NULL) AS declined,
                     count(*) FILTER (WHERE state = 'withdrawn') AS withdrawn
-             FROM claim WHERE incident_id = $1 GROUP BY 1
+             FROM claim WHERE incident_id = $1 AND kind = 'damage' AND duplicate_of IS NULL GROUP BY 1
+         ), beside AS (
+             SELECT service_id, count(*) FILTER (WHERE kind = 'damage') AS merged,
+                    count(*) FILTER (WHERE kind = 'enquiry') AS enquiries,
+                    count(*) FILTER (WHERE kind = 'enquiry' AND state NOT IN ('draft', 'closed', 'withdrawn')) AS enquiries_open
+             FROM claim WHERE incident_id = $1 AND (kind = 'enquiry' OR duplicate_of IS NOT NULL) GROUP BY 1
          )
          SELECT service.name AS service, coalesce(held.customers, 0) AS customers,
                 coalesce(automatic.customers, 0) AS credited_automatically, coalesce(begun, 0) AS begun,
                 coalesce(drafts, 0) AS drafts, coalesce(approved, 0) AS approved, coalesce(credited, 0) AS credited,
                 coalesce(waiting_for_claimant, 0) AS waiting_for_claimant, coalesce(declined, 0) AS declined,
-                coalesce(withdrawn, 0) AS withdrawn
+                coalesce(withdrawn, 0) AS withdrawn, coalesce(merged, 0) AS merged, coalesce(enquiries, 0) AS enquiries,
+                coalesce(enquiries_open, 0) AS enquiries_open
          FROM service LEFT JOIN held ON held.service_id = service.id
          LEFT JOIN automatic ON automatic.service_id = service.id LEFT JOIN claimed ON claimed.service_id = service.id
+         LEFT JOIN beside ON beside.service_id = service.id
          WHERE service.id IN (SELECT service_id FROM impact WHERE incident_id = $1)
          ORDER BY service.name",
     )

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, Bool, Integer, Nullable, Text, Timestamptz};
 use uuid::Uuid;
 
 use crate::connection::Connection;
@@ -251,10 +251,14 @@ pub struct QueueCount {
     pub oldest: Option<DateTime<Utc>>,
 }
 
-/// How many claims wait in each queue; those whose claimants are asked do not.
-pub fn queues(connection: &mut Connection) -> StoreResult<Vec<QueueCount>> {
+/// How many claims of these services wait in each queue, of all when none are named; those whose claimants are asked do
+/// not.
+pub fn queues(connection: &mut Connection, services: Option<&[i32]>) -> StoreResult<Vec<QueueCount>> {
+    // Diesel does not box what is grouped: naming no service is the same as naming all.
+    let all = services.is_none();
     Ok(task::table
         .filter(task::is_open.and(task::due_at.is_null()))
+        .filter(task::service_id.eq_any(services.unwrap_or_default()).or(all.into_sql::<Bool>()))
         .group_by(task::queue)
         .select((task::queue, diesel::dsl::count_star(), diesel::dsl::min(task::since)))
         .order(task::queue)

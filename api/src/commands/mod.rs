@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod claim;
 mod credit;
 mod deliver;
 mod doctor;
@@ -29,6 +30,7 @@ use crate::cli::{
 use crate::error::{AppError, AppResult};
 use crate::settings::Settings;
 use crate::use_cases::budgets::Act;
+use crate::use_cases::claims::triage;
 use crate::use_cases::{self, budgets, incidents, issue, policies, reports, rosters, simulate};
 
 /// Runs a command.
@@ -141,6 +143,7 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
                 }
             });
         }
+        Command::Claim(command) => return claim::run(app, &command, format),
         Command::Budget(BudgetCommand::Authorise(args)) => budget(app, &args, format, Act::Authorise)?,
         Command::Budget(BudgetCommand::Approve(args)) => budget(app, &args, format, Act::Approve)?,
         Command::Budget(BudgetCommand::Reject(args)) => budget(app, &args, format, Act::Reject)?,
@@ -162,6 +165,10 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
             let incident = incident.as_deref().map(incident_flag).transpose()?;
             let found = reports::funnel(app, incident.as_ref())?;
             print_or(format, &found, || report::funnel(&found));
+        }
+        Command::Report(ReportCommand::Agreement) => {
+            let figures = app.store.with(triage::agreement)?;
+            print_or(format, &figures, || report::agreement(&figures));
         }
         Command::Report(ReportCommand::NoticeClocks { incident }) => {
             let incident = incident.as_deref().map(incident_flag).transpose()?;

@@ -3,6 +3,7 @@
 use redress_domain::asset::grouped;
 
 use super::print::table;
+use crate::use_cases::claims::triage::AgreementFigure;
 use crate::use_cases::reports::{Funnel, NoticeClocks};
 
 /// How far people came.
@@ -16,6 +17,7 @@ pub(super) fn funnel(report: &Funnel) {
                 let figures = [
                     service.customers,
                     service.credited_automatically,
+                    service.enquiries,
                     service.sent,
                     service.decided,
                     service.granted,
@@ -32,6 +34,7 @@ pub(super) fn funnel(report: &Funnel) {
             "service",
             ">customers",
             ">paid unasked",
+            ">enquiries",
             ">reported",
             ">decided",
             ">granted",
@@ -42,6 +45,21 @@ pub(super) fn funnel(report: &Funnel) {
         ];
         table(&headings, &rows);
     }
+}
+
+/// How second readers agree.
+pub(super) fn agreement(figures: &[AgreementFigure]) {
+    let rows: Vec<Vec<String>> = figures
+        .iter()
+        .map(|figure| {
+            let numbers = [figure.drawn, figure.read, figure.agreed].map(|number| grouped(&number.to_string()));
+            let share =
+                if figure.read == 0 { String::new() } else { format!("{} %", figure.agreed * 100 / figure.read) };
+            let names = [&figure.policy, &figure.sample, &figure.decided_by].map(String::clone);
+            names.into_iter().chain(numbers).chain([share]).collect()
+        })
+        .collect();
+    table(&["policy", "drawn from", "decided by", ">drawn", ">read again", ">agreed", ">"], &rows);
 }
 
 /// Whether what has to be announced was in time.

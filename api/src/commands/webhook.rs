@@ -37,7 +37,7 @@ pub(super) fn run(app: &App, command: WebhookCommand, format: Format) -> AppResu
 }
 
 fn may(app: &App, by: &str) -> AppResult<Actor> {
-    app.store.with(|connection| staff::require(connection, by, Right::ManageWebhooks, None))?;
+    app.store.with(|connection| staff::require_everywhere(connection, by, Right::ManageWebhooks))?;
     Ok(Actor::at_command_line(Some(by)))
 }
 

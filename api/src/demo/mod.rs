@@ -27,6 +27,7 @@ use crate::http;
 use crate::mail::Mailer;
 use crate::rights::Role;
 use crate::settings::Settings;
+use crate::use_cases::claims::triage;
 use crate::use_cases::staff::NewMember;
 use crate::use_cases::{audit, budgets, incidents, issue, notices, policies, reports::scaled, rosters, staff};
 use crate::workers::Workers;
@@ -105,6 +106,7 @@ impl Demo {
         self.outcome.sent = self
             .steps
             .timed("report damage over HTTP", || reports::send(address, seed, args.customers, args.claims))?;
+        self.steps.timed("look beside every report", || triage::pass(app, true))?;
         let order = issue::Order { incident: incident.clone(), policies: Default::default(), workers: WORKERS };
         let plan = self.steps.timed("plan the batch job (dry run)", || issue::plan(app, &order, &issue::Nobody))?;
         self.steps.timed("authorise and approve budgets", || authorise(app, &incident, &plan))?;

@@ -9,7 +9,8 @@ use rand_chacha::ChaCha8Rng;
 
 /// The columns of the demo's roster.
 pub const HEADER: &str = "customer,service,reference,kind,product,valid_from,valid_until,channel,extendable,fee,\
-                          cancelled,title,affected,merchant,local_phone,street_hail,hailed_at,commission,excess_fare";
+                          cancelled,title,affected,merchant,local_phone,street_hail,hailed_at,commission,excess_fare,\
+                          best_week";
 
 /// One row of the roster; empty where the records say nothing.
 #[derive(Debug, Default, Clone)]
@@ -32,6 +33,7 @@ struct Row {
     hailed_at: Option<DateTime<Utc>>,
     commission: u32,
     excess_fare: Option<u32>,
+    best_week: u32,
 }
 
 /// What the demo knows of a customer when they report damage.
@@ -75,9 +77,9 @@ pub fn write_roster(out: &mut dyn Write, seed: u64, customers: u64) -> std::io::
         // About one row in 20,000 customers' exports is broken in one of these ways.
         if number % 20_000 == 7_777 {
             let id = customer_id(number);
-            writeln!(out, "{id},melon,broken-{number},subscription,,2022-10-32,,,,,,,,,,,,,")?;
-            writeln!(out, "{id},cinema,broken-{number},pass,,,,,,,,,,,,,,,")?;
-            writeln!(out, ",webtoon,broken-{number},right,,,,,,,,,,,,,,,")?;
+            writeln!(out, "{id},melon,broken-{number},subscription,,2022-10-32,,,,,,,,,,,,,,")?;
+            writeln!(out, "{id},cinema,broken-{number},pass,,,,,,,,,,,,,,,,")?;
+            writeln!(out, ",webtoon,broken-{number},right,,,,,,,,,,,,,,,,")?;
             rows += 3;
             unusable += 3;
         }
@@ -91,7 +93,7 @@ fn write_row(out: &mut dyn Write, customer: &str, row: &Row) -> std::io::Result<
     let number = |n: u32| if n == 0 { String::new() } else { n.to_string() };
     writeln!(
         out,
-        "{customer},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
+        "{customer},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",
         row.service,
         row.reference,
         row.kind,
@@ -110,6 +112,7 @@ fn write_row(out: &mut dyn Write, customer: &str, row: &Row) -> std::io::Result<
         time(row.hailed_at),
         number(row.commission),
         row.excess_fare.map(|fare| fare.to_string()).unwrap_or_default(),
+        number(row.best_week),
     )
 }
 
@@ -157,6 +160,11 @@ fn holdings(seed: u64, number: u64) -> Vec<Row> {
             affected: if rng.random_ratio(7, 10) { "true" } else { "false" },
             ..Row::default()
         });
+    }
+    // What merchants sold through the messenger is on record for most of them.
+    if merchant && rng.random_ratio(8, 10) {
+        let best_week = rng.random_range(2..=60) * 100_000;
+        rows.iter_mut().filter(|row| row.merchant == "true").for_each(|row| row.best_week = best_week);
     }
     rows
 }

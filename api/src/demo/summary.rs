@@ -13,6 +13,8 @@ use crate::app::App;
 use crate::cli::Format;
 use crate::commands::print::{document, lines};
 use crate::error::AppResult;
+use crate::use_cases::claims::queue::{self, QueueView};
+use crate::use_cases::claims::triage::{self, AgreementFigure};
 use crate::use_cases::issue::Tally;
 use crate::use_cases::reports::{self, CreditExposure};
 use crate::use_cases::rosters::Imported;
@@ -23,7 +25,9 @@ struct ServiceLine {
     title: String,
     /// Customers owed something without asking.
     owed_without_asking: u64,
-    /// Damage reports.
+    /// Enquiries, answered at once.
+    enquiries: u64,
+    /// Damage reports, each loss once.
     claimed: u64,
     /// Reports granted, whole or in part.
     awarded: u64,
@@ -50,6 +54,8 @@ pub struct Summary {
     pub(super) steps: Vec<(String, Duration)>,
     pub(super) address: String,
     services: BTreeMap<String, ServiceLine>,
+    queues: Vec<QueueView>,
+    readings: Vec<AgreementFigure>,
     credits: Vec<CreditExposure>,
 }
 
@@ -77,14 +83,21 @@ impl Summary {
             for count in summary::claims(connection, found.key)? {
                 let line = services.entry(count.service).or_default();
                 let claims = u64::try_from(count.claims).unwrap_or(0);
-                line.claimed += claims;
+                match count.kind.as_str() {
+                    "damage" => line.claimed += claims,
+                    "enquiry" => line.enquiries += claims,
+                    _ => continue,
+                }
                 match count.state.as_str() {
-                    "approved" | "partly_approved" | "issued" | "closed" => line.awarded += claims,
+                    "approved" | "partly_approved" | "issued" => line.awarded += claims,
                     "declined" => line.declined += claims,
                     "pending_policy" => line.waiting += claims,
+                    "closed" => {}
                     _ => line.left_to_people += claims,
                 }
             }
+            self.queues = queue::queues(connection, None)?;
+            self.readings = triage::agreement(connection)?;
             Ok(())
         })?;
         self.credits =
@@ -112,6 +125,8 @@ impl Summary {
             "claims": self.sent,
             "issued": self.issued,
             "services": self.services,
+            "queues": self.queues,
+            "second_readings": self.readings,
             "credits": self.credits,
             "mails": { "written": self.mails, "to": self.mail_goes_to },
             "books_hold": self.books_hold,
@@ -129,6 +144,7 @@ impl Summary {
                 service.clone(),
                 line.title.clone(),
                 number(line.owed_without_asking),
+                number(line.enquiries),
                 number(line.claimed),
                 number(line.awarded),
                 number(line.declined),
@@ -136,8 +152,17 @@ impl Summary {
                 number(line.waiting),
             ]);
         }
-        let headings =
-            ["service", "", ">owed, no claim", ">reports", ">awarded", ">declined", ">to people", ">awaiting a policy"];
+        let headings = [
+            "service",
+            "",
+            ">owed, no claim",
+            ">enquiries",
+            ">reports",
+            ">awarded",
+            ">declined",
+            ">to people",
+            ">awaiting a policy",
+        ];
         lines(&headings, &rows).iter().for_each(|line| println!("{line}"));
         println!();
         if self.issued.is_some() {
@@ -160,8 +185,9 @@ impl Summary {
             let (customers, holdings) = (grouped(&self.customers.to_string()), grouped(&roster.accepted.to_string()));
             println!("  {customers} customers with {holdings} holdings in the roster; {refused}.");
         }
+        self.left_to_people();
         println!(
-            "  {} damage reports over HTTP, {} mails to {}.",
+            "  {} reports and enquiries over HTTP, {} mails to {}.",
             grouped(&self.sent.to_string()),
             grouped(&self.mails.to_string()),
             self.mail_goes_to
@@ -178,6 +204,21 @@ impl Summary {
         println!(
             "\n  Redress:  {}\n  API:      {}/docs/\n  Mail:     {}/dev/mail\n",
             self.address, self.address, self.address
+        );
+    }
+
+    /// What waits for people, and what is read again to check whoever decided.
+    fn left_to_people(&self) {
+        let queues = self.queues.iter().map(|queue| format!("{} {}", queue.queue, grouped(&queue.waiting.to_string())));
+        println!("  Waiting for people, by queue: {}.", queues.collect::<Vec<_>>().join(", "));
+        let drawn = |sample: &str| {
+            let of = self.readings.iter().filter(|figure| figure.sample == sample);
+            grouped(&of.map(|figure| figure.drawn).sum::<i64>().to_string())
+        };
+        println!(
+            "  Drawn for a second reader: {} declines, {} of all decisions (redress report agreement).",
+            drawn("decline"),
+            drawn("random")
         );
     }
 

@@ -35,7 +35,7 @@ pub struct Entries {
     )
 )]
 pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
-    staff.may(Right::ReadAudit)?;
+    staff.may_everywhere(Right::ReadAudit)?;
     let query: Entries = query(&request)?;
     let page = web::block(move || audit::page(&app, query.before, query.object.as_deref())).await??;
     Ok(HttpResponse::Ok().json(page))

@@ -63,7 +63,11 @@ pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> Ap
     let query: BudgetsOf = query(&request)?;
     let incident = IncidentId::parse(&query.incident)
         .map_err(|error| ApiError::with_detail(Code::InvalidRequest, format!("incident: {error}")))?;
-    Ok(HttpResponse::Ok().json(web::block(move || budgets::list(&app, &incident)).await??))
+    let mut found = web::block(move || budgets::list(&app, &incident)).await??;
+    let is_own = |service: &str| ServiceId::parse(service).is_ok_and(|service| staff.member().works_for(&service));
+    found.budgets.retain(|budget| is_own(&budget.service));
+    found.requests.retain(|request| is_own(&request.service));
+    Ok(HttpResponse::Ok().json(found))
 }
 
 /// Ask for an amount

@@ -10,7 +10,7 @@ use validator::Validate;
 
 use super::body;
 use super::identity::Staff;
-use super::problem::{ApiError, ApiResult, Problem};
+use super::problem::{ApiError, ApiResult, Code, Problem};
 use super::query::query;
 use super::session::uuid_of;
 use crate::app::App;
@@ -69,6 +69,7 @@ pub struct DeliveryList {
 
 /// List deliveries
 ///
+/// Of the services that one works for.
 /// A delivery is a batch of credits that their service is told to grant: those that wait, that did not go, or of which
 /// something was refused, unless another state is asked for.
 #[utoipa::path(
@@ -81,12 +82,16 @@ pub struct DeliveryList {
 )]
 pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadLedger)?;
+    let member = staff.member().clone();
     let (filter, limit) = query::<WhichDeliveries>(&request)?.filter()?;
     let found = web::block(move || -> crate::error::AppResult<DeliveryList> {
-        let deliveries = desk::list(&app, &filter, limit)?;
+        let mut deliveries = desk::list(&app, &filter, limit)?;
         let full = i64::try_from(deliveries.len()).is_ok_and(|found| found == limit);
         let next = deliveries.last().filter(|_| full).map(|last| last.id);
-        Ok(DeliveryList { deliveries, next, services: desk::standing(&app)? })
+        let mut services = desk::standing(&app)?;
+        deliveries.retain(|delivery| desk::is_own(&member, &delivery.service));
+        services.retain(|service| desk::is_own(&member, &service.service));
+        Ok(DeliveryList { deliveries, next, services })
     });
     Ok(HttpResponse::Ok().json(found.await??))
 }
@@ -105,7 +110,11 @@ pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> Ap
 pub async fn show(app: web::Data<App>, staff: Staff, path: web::Path<String>) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadLedger)?;
     let id = uuid_of(&path)?;
-    Ok(HttpResponse::Ok().json(web::block(move || desk::show(&app, id)).await??))
+    let shown = web::block(move || desk::show(&app, id)).await??;
+    if !desk::is_own(staff.member(), &shown.delivery.service) {
+        return Err(ApiError::new(Code::NotFound));
+    }
+    Ok(HttpResponse::Ok().json(shown))
 }
 
 /// Send a delivery again

@@ -28,7 +28,7 @@ use crate::app::App;
         super::moves::read,
         super::queue::find,
         super::queue::export,
-        super::queue::file,
+        super::sheet::file,
         super::queue::queues,
         super::queue::decide,
         super::queue::second_readings,

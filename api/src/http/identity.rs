@@ -48,10 +48,8 @@ impl Staff {
     /// Who gives the command, if he has the right and works for all services: what he does concerns them all.
     pub fn may_everywhere(&self, right: Right) -> ApiResult<Actor> {
         let actor = self.may(right)?;
-        match self.member().services {
-            None => Ok(actor),
-            Some(_) => Err(ApiError::with_detail(Code::Forbidden, "this takes a member who works for all services")),
-        }
+        self.member().require_everywhere()?;
+        Ok(actor)
     }
 
     fn may_of(&self, right: Right, service: Option<&ServiceId>) -> ApiResult<Actor> {

@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, NaiveDate, Utc};
-use redress_domain::id::{CustomerId, ReasonCode, TransferId};
+use redress_domain::id::{CustomerId, ReasonCode, ServiceId, TransferId};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -47,7 +47,7 @@ pub async fn balance(
     account: web::Path<String>,
     request: HttpRequest,
 ) -> ApiResult<HttpResponse> {
-    staff.may(Right::ReadLedger)?;
+    staff.may_everywhere(Right::ReadLedger)?;
     let query: At = query(&request)?;
     let found = web::block(move || ledger::balance(&app, &account, query.at)).await?;
     match found {
@@ -82,7 +82,7 @@ pub struct TransfersAfter {
     )
 )]
 pub async fn transfers(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
-    staff.may(Right::ReadLedger)?;
+    staff.may_everywhere(Right::ReadLedger)?;
     let query: TransfersAfter = query(&request)?;
     let page = web::block(move || ledger::page(&app, query.cursor.as_deref(), query.limit, query.at)).await??;
     Ok(HttpResponse::Ok().json(page))
@@ -118,7 +118,9 @@ pub async fn credits_of(app: web::Data<App>, staff: Staff, request: HttpRequest)
     let query: OfCustomer = query(&request)?;
     let customer = CustomerId::parse(&query.customer)
         .map_err(|error| ApiError::with_detail(Code::InvalidRequest, error.to_string()))?;
-    let credits = web::block(move || credits::list(&app, &customer)).await??;
+    let mut credits = web::block(move || credits::list(&app, &customer)).await??;
+    let is_own = |credit: &CreditView| ServiceId::parse(&credit.service).is_ok_and(|id| staff.member().works_for(&id));
+    credits.retain(is_own);
     Ok(HttpResponse::Ok().json(CreditList { credits }))
 }
 

@@ -33,6 +33,7 @@ pub mod reports;
 pub mod rosters;
 pub mod runs;
 pub mod session;
+pub mod sheet;
 pub mod staff;
 pub mod table;
 pub mod upload;
@@ -80,7 +81,7 @@ fn routes(config: &mut web::ServiceConfig) {
             web::scope("/v1")
                 .service(resource("/claims").get(queue::find).post(claims::file))
                 .service(resource("/claims/export").get(queue::export))
-                .service(resource("/claims/file").post(queue::file))
+                .service(resource("/claims/file").post(sheet::file))
                 .service(resource("/queues").get(queue::queues))
                 .service(resource("/second-readings").get(queue::second_readings))
                 .service(resource("/reports/agreement").get(queue::agreement))

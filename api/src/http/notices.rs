@@ -56,7 +56,7 @@ pub async fn requeue(
     request: HttpRequest,
     payload: web::Payload,
 ) -> ApiResult<HttpResponse> {
-    let actor = staff.may(Right::ManageNotices)?;
+    let actor = staff.may_everywhere(Right::ManageNotices)?;
     let order: RequeueOrder = json(&request, payload).await?;
     Ok(HttpResponse::Ok().json(web::block(move || desk::requeue(&app, &order, &actor)).await??))
 }

@@ -1,35 +1,26 @@
-//! Many claims at once: searches, their export, one decision for many, and reports filed from a file.
+//! Many claims at once: searches, their export, and one decision for many.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::CONTENT_DISPOSITION;
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
-use serde::Serialize;
-use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::act::{Refused, answered, asked, reader_of};
 use super::body::{bytes, parse};
 use super::headers::idempotency_key;
 use super::identity::Staff;
-use super::problem::{ApiError, ApiResult, Code, Problem};
-use crate::app::{Actor, App};
+use super::problem::{ApiError, ApiResult, Code};
+use crate::app::App;
 use crate::rights::Right;
 use crate::use_cases::claims::bulk::{self, BulkAnswer, BulkDecision};
 use crate::use_cases::claims::queue::{self, Filter, MAX_PAGE, Page, QueueView};
 use crate::use_cases::claims::review::{Command, Reader};
 use crate::use_cases::claims::triage::{self, AgreementFigure, OpenReading};
-use crate::use_cases::claims::{self, ClaimAnswer, Filed, NewClaim};
 use crate::use_cases::once::{self, Once};
-
-/// The most lines of a file of reports.
-const MAX_LINES: usize = 500;
-/// The largest file of reports.
-const MAX_FILE: usize = 1024 * 1024;
 
 /// What a query says; every fault of it is named.
 fn filter_of(request: &HttpRequest) -> ApiResult<Filter> {
@@ -60,7 +51,14 @@ pub async fn find(app: web::Data<App>, staff: Staff, request: HttpRequest) -> Ap
 )]
 pub async fn queues(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadClaims)?;
-    let queues = web::block(move || app.store.with(queue::queues)).await??;
+    let reader = reader_of(&staff);
+    let queues = web::block(move || {
+        app.store.with(|connection| {
+            let services = reader.service_keys(connection)?;
+            queue::queues(connection, services.as_deref())
+        })
+    })
+    .await??;
     Ok(HttpResponse::Ok().json(queues))
 }
 
@@ -192,120 +190,4 @@ pub async fn decide(
     })
     .await??;
     answered(done)
-}
-
-/// What became of one line of a file.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct LineResult {
-    /// The line, as an editor counts it.
-    pub line: usize,
-    /// The claim; none where the line was refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub claim: Option<ClaimAnswer>,
-    /// Why it was refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<Problem>,
-}
-
-/// File many reports
-///
-/// A CSV file with a header: `incident`, `service`, `customer`, and as many of `policy`, `kind`, `description`, `email`,
-/// `name`, `phone`, `payout_account`, `language` and `fact.NAME` as there are. Each line is checked and assessed as any
-/// report is, by itself. A retry with the same key and file files nothing twice.
-#[utoipa::path(
-    post, path = "/v1/claims/file", tag = "desk", operation_id = "file_many",
-    params(("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 100, pattern = "^[!-~]{1,100}$")),
-    request_body(content = String, content_type = "text/csv"),
-    responses((status = 200, description = "What became of each line", body = Vec<LineResult>), Refused),
-)]
-pub async fn file(
-    app: web::Data<App>,
-    staff: Staff,
-    request: HttpRequest,
-    payload: web::Payload,
-) -> ApiResult<HttpResponse> {
-    let actor = staff.may(Right::WorkClaims)?;
-    let key = idempotency_key(&request)?;
-    if key.len() > 100 {
-        return Err(ApiError::with_detail(Code::IdempotencyKeyMissing, "here a key has at most 100 characters"));
-    }
-    if request.content_type() != "text/csv" {
-        return Err(ApiError::with_detail(Code::UnsupportedMediaType, "send Content-Type: text/csv"));
-    }
-    let too_large = || ApiError::with_detail(Code::BodyTooLarge, format!("at most {MAX_FILE} bytes are taken"));
-    let body = payload.to_bytes_limited(MAX_FILE).await.map_err(|_| too_large())?;
-    let body = body.map_err(|error| ApiError::with_detail(Code::MalformedBody, error.to_string()))?;
-    let lines = lines_of(&body)?;
-    let results = web::block(move || {
-        lines
-            .into_iter()
-            .map(|(line, report)| match file_line(&app, &staff, &actor, &format!("{key}:{line}"), report) {
-                Ok(claim) => LineResult { line, claim: Some(claim), problem: None },
-                Err(error) => LineResult { line, claim: None, problem: Some(error.problem()) },
-            })
-            .collect::<Vec<_>>()
-    })
-    .await?;
-    Ok(HttpResponse::Ok().json(results))
-}
-
-/// The lines of a file as reports.
-fn lines_of(body: &[u8]) -> ApiResult<Vec<(usize, Value)>> {
-    let fault = |error: csv::Error| ApiError::with_detail(Code::MalformedBody, error.to_string());
-    let mut reader = csv::Reader::from_reader(body);
-    let columns = reader.headers().map_err(fault)?.clone();
-    let mut lines = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(fault)?;
-        let line = record.position().map_or(0, |position| usize::try_from(position.line()).unwrap_or(0));
-        if lines.len() >= MAX_LINES {
-            let detail = format!("at most {MAX_LINES} lines are taken at once");
-            return Err(ApiError::with_detail(Code::BodyTooLarge, detail));
-        }
-        lines.push((line, report_of(columns.iter().zip(record.iter()))?));
-    }
-    Ok(lines)
-}
-
-/// One line as the JSON document that it stands for.
-fn report_of<'a>(cells: impl Iterator<Item = (&'a str, &'a str)>) -> ApiResult<Value> {
-    let (mut report, mut contact, mut facts) = (Map::new(), Map::new(), BTreeMap::new());
-    for (column, cell) in cells.filter(|(_, cell)| !cell.is_empty()) {
-        match column {
-            "incident" | "service" | "customer" | "policy" | "kind" | "description" => {
-                report.insert(column.to_owned(), cell.into());
-            }
-            "email" | "name" | "phone" | "payout_account" | "language" => {
-                contact.insert(column.to_owned(), cell.into());
-            }
-            other => match other.strip_prefix("fact.") {
-                Some(name) => {
-                    facts.insert(name.to_owned(), cell.to_owned());
-                }
-                None => {
-                    let known = "incident, service, customer, policy, kind, description, email, name, phone, \
-                                 payout_account, language and fact.NAME";
-                    let detail = format!("the column {other:?} is unknown; known are {known}");
-                    return Err(ApiError::with_detail(Code::MalformedBody, detail));
-                }
-            },
-        }
-    }
-    report.insert("contact".into(), contact.into());
-    report.insert("facts".into(), serde_json::json!(facts));
-    report.insert("channel".into(), "file".into());
-    Ok(report.into())
-}
-
-fn file_line(app: &App, staff: &Staff, actor: &Actor, key: &str, report: Value) -> ApiResult<ClaimAnswer> {
-    let body = report.to_string();
-    let new: NewClaim = parse(body.as_bytes())?;
-    staff.may_at(Right::WorkClaims, &new.service)?;
-    match claims::file(app, &new, key, body.as_bytes(), actor)? {
-        Filed::Answer { body, .. } => serde_json::from_slice(&body)
-            .map_err(|error| ApiError::with_detail(Code::Internal, format!("an answer cannot be read: {error}"))),
-        Filed::KeyReused => Err(ApiError::new(Code::IdempotencyKeyReused)),
-        Filed::KeyInFlight => Err(ApiError::new(Code::IdempotencyKeyInFlight)),
-        Filed::Field(pointer, detail) => Err(ApiError::field(pointer, detail)),
-    }
 }

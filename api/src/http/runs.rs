@@ -117,7 +117,7 @@ pub async fn start(
     request: HttpRequest,
     payload: web::Payload,
 ) -> ApiResult<HttpResponse> {
-    let actor = staff.may(Right::RunIssue)?;
+    let actor = staff.may_everywhere(Right::RunIssue)?;
     let key = idempotency_key(&request)?;
     let new: NewRun = body::json(&request, payload).await?;
     let order = new.order()?;
@@ -139,7 +139,7 @@ pub async fn start(
     )
 )]
 pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
-    staff.may(Right::ReadRuns)?;
+    staff.may_everywhere(Right::ReadRuns)?;
     let query: RunsBefore = query(&request)?;
     let runs = web::block(move || runs::list(&app, query.before)).await??;
     let full = i64::try_from(runs.len()).is_ok_and(|found| found == runs::PAGE);
@@ -159,7 +159,7 @@ pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> Ap
     )
 )]
 pub async fn show(app: web::Data<App>, staff: Staff, id: web::Path<String>) -> ApiResult<HttpResponse> {
-    staff.may(Right::ReadRuns)?;
+    staff.may_everywhere(Right::ReadRuns)?;
     let id = run_id(&id)?;
     let shown = web::block(move || -> AppResult<RunWithPlan> {
         Ok(RunWithPlan { run: runs::show(&app, id)?, plan: runs::plan_of(&app, id)? })
@@ -193,7 +193,7 @@ pub async fn approve(
     request: HttpRequest,
     payload: web::Payload,
 ) -> ApiResult<HttpResponse> {
-    let actor = staff.may(Right::ApproveRuns)?;
+    let actor = staff.may_everywhere(Right::ApproveRuns)?;
     let id = run_id(&id)?;
     let approval: Approval = body::json(&request, payload).await?;
     let run = web::block(move || runs::approve(&app, id, &approval.plan, &actor)).await?.map_err(refused)?;
@@ -259,7 +259,7 @@ async fn steer(
     id: &str,
     act: impl FnOnce(i64, &Actor) -> AppResult<RunView> + Send + 'static,
 ) -> ApiResult<HttpResponse> {
-    let actor = staff.may(Right::RunIssue)?;
+    let actor = staff.may_everywhere(Right::RunIssue)?;
     let id = run_id(id)?;
     let run = web::block(move || act(id, &actor)).await?.map_err(refused)?;
     Ok(HttpResponse::Ok().json(run))

@@ -62,7 +62,7 @@ pub struct WebhookList {
     )
 )]
 pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
-    staff.may(Right::ManageWebhooks)?;
+    staff.may_everywhere(Right::ManageWebhooks)?;
     let which: WhichWebhooks = query(&request)?;
     let webhooks = web::block(move || webhooks::list(&app, which.disabled)).await??;
     Ok(HttpResponse::Ok().json(WebhookList { webhooks }))
@@ -91,7 +91,7 @@ pub async fn create(
     request: HttpRequest,
     payload: web::Payload,
 ) -> ApiResult<HttpResponse> {
-    let actor = staff.may(Right::ManageWebhooks)?;
+    let actor = staff.may_everywhere(Right::ManageWebhooks)?;
     let order: WebhookOrder = body::json(&request, payload).await?;
     let service = order.service.as_deref().map(ServiceId::parse).transpose();
     let service = service.map_err(|error| ApiError::field("/service", error.to_string()))?;
@@ -114,7 +114,7 @@ pub async fn create(
     )
 )]
 pub async fn rotate(app: web::Data<App>, staff: Staff, path: web::Path<String>) -> ApiResult<HttpResponse> {
-    let actor = staff.may(Right::ManageWebhooks)?;
+    let actor = staff.may_everywhere(Right::ManageWebhooks)?;
     let id = uuid_of(&path)?;
     Ok(HttpResponse::Ok().json(web::block(move || webhooks::rotate(&app, id, &actor)).await??))
 }
@@ -133,7 +133,7 @@ pub async fn rotate(app: web::Data<App>, staff: Staff, path: web::Path<String>) 
     )
 )]
 pub async fn remove(app: web::Data<App>, staff: Staff, path: web::Path<String>) -> ApiResult<HttpResponse> {
-    let actor = staff.may(Right::ManageWebhooks)?;
+    let actor = staff.may_everywhere(Right::ManageWebhooks)?;
     let id = uuid_of(&path)?;
     web::block(move || webhooks::remove(&app, id, &actor)).await??;
     Ok(HttpResponse::NoContent().finish())

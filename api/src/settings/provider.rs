@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::{secret_variable, variable};
 use crate::error::{AppError, AppResult};
+use crate::https::Trust;
 use crate::rights::Role;
 
 /// How to speak with the provider, and what its word makes of a person.
@@ -23,6 +24,8 @@ pub struct ProviderSettings {
     pub name_claim: String,
     /// Which of its values makes which role; the first that fits counts.
     pub roles: Vec<(String, Role)>,
+    /// Who may vouch for its certificate.
+    pub trust: Trust,
 }
 
 /// `[oidc]` of the file.
@@ -38,7 +41,7 @@ pub(super) struct ProviderFile {
 }
 
 impl ProviderSettings {
-    pub(super) fn load(file: &ProviderFile, production: bool) -> AppResult<Option<Self>> {
+    pub(super) fn load(file: &ProviderFile, production: bool, trust: &Trust) -> AppResult<Option<Self>> {
         let Some(issuer) = given("REDRESS_OIDC_ISSUER", file.issuer.as_ref())? else { return Ok(None) };
         let client_id = needed("REDRESS_OIDC_CLIENT_ID", given("REDRESS_OIDC_CLIENT_ID", file.client_id.as_ref())?)?;
         let public_url = needed("REDRESS_PUBLIC_URL", given("REDRESS_PUBLIC_URL", file.public_url.as_ref())?)?;
@@ -63,6 +66,7 @@ impl ProviderSettings {
             name_claim: given("REDRESS_OIDC_NAME_CLAIM", file.name_claim.as_ref())?
                 .unwrap_or_else(|| "preferred_username".into()),
             roles: roles.iter().map(|pair| role(pair)).collect::<AppResult<_>>()?,
+            trust: trust.clone(),
         }))
     }
 }

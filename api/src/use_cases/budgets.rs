@@ -172,6 +172,8 @@ pub fn decide(app: &App, id: i64, act: Act, actor: &Actor) -> AppResult<RequestV
             asset: AssetCode::parse(&asked.asset).map_err(StoreError::corrupt)?,
             amount: scaled(Decimal::from(asked.amount), asked.scale),
         };
+        // Whoever may not decide it does not learn what became of it either.
+        staff::require(connection, &actor.name, act.right(), Some(&order.service))?;
         if asked.approved_by.is_some() || asked.rejected_by.is_some() {
             return Err(AppError::Refused(format!("request {id} was decided before; nothing was changed")));
         }

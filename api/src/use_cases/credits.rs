@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{NaiveDate, Utc};
 use redress_domain::Amount;
 use redress_domain::credit::{Flow, Refusal, Step};
-use redress_domain::id::{CustomerId, ReasonCode, TransferId};
+use redress_domain::id::{CustomerId, ReasonCode, ServiceId, TransferId};
 use redress_store::deliveries::{self, Hold};
 use redress_store::{Connection, credits};
 use rust_decimal::Decimal;
@@ -127,7 +127,7 @@ pub struct Corrected {
 pub fn leave(app: &App, flow: Flow, items: &[Leaving], actor: &Actor) -> AppResult<Left> {
     check_size(items.len())?;
     if flow != Flow::Deliver {
-        app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
+        app.store.with(|connection| staff::require_everywhere(connection, &actor.name, Right::ReverseCredits))?;
     }
     decide(app, |connection| leave_in(connection, flow, items, actor, None))
 }
@@ -222,7 +222,7 @@ fn correct(
     ) -> Result<redress_domain::credit::Movement, Refusal>,
 ) -> AppResult<Vec<Corrected>> {
     check_size(items.len())?;
-    app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
+    let by = app.store.with(|connection| staff::require(connection, &actor.name, Right::ReverseCredits, None))?;
     decide(app, |connection| {
         let today = Utc::now().date_naive();
         let on = ground.on.unwrap_or(today);
@@ -234,6 +234,10 @@ fn correct(
         let (mut made, mut refused) = (Vec::with_capacity(items.len()), Vec::new());
         for (index, (item, key)) in items.iter().zip(&keys).enumerate() {
             let step = key.as_ref().ok_or(Refusal::Unknown).and_then(|key| batch.credit(key)).and_then(|stored| {
+                if !ServiceId::parse(&stored.row.service).is_ok_and(|service| by.works_for(&service)) {
+                    // To whoever works for other services it does not exist.
+                    return Err(Refusal::Unknown);
+                }
                 if item.transfer == stored.credit.id() && key.as_ref().is_some_and(|key| told.contains(key)) {
                     return Err(Refusal::InDelivery);
                 }

@@ -371,7 +371,7 @@ fn may_issue(app: &App, actor: &Actor) -> AppResult<()> {
     if actor.name == "system" {
         return Ok(());
     }
-    app.store.with(|connection| super::staff::require(connection, &actor.name, Right::RunIssue, None)).map(drop)
+    app.store.with(|connection| super::staff::require_everywhere(connection, &actor.name, Right::RunIssue)).map(drop)
 }
 
 /// Works on a run until no chunk is left or somebody has to stop.

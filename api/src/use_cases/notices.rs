@@ -11,7 +11,7 @@ use redress_store::notices::{self, NoticeRow};
 
 use self::words::{About, Words};
 use super::claims::status::sentence_of;
-use super::claims::{Language, StoredAssessment, Wish, open_personal};
+use super::claims::{Language, StoredAssessment, Wish, open_personal, reply};
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::mail::{Letter, MailError, Mailer, message_id};
@@ -158,13 +158,18 @@ fn compose<'a>(app: &'a App, notice: &NoticeRow) -> AppResult<Composed<'a>> {
     };
     let assessment = view.assessment.as_ref().map(StoredAssessment::read).transpose()?;
     let of_policy = assessment.map(|assessment| assessment.sentence);
-    // What people said comes after what the policy said.
-    let sentence = app.store.with(|connection| sentence_of(connection, &view.claim))?.or(of_policy);
+    // What people said comes after what the policy said; an enquiry is answered, since nothing of it is decided.
+    let (said, answer) = app.store.with(|connection| -> AppResult<_> {
+        Ok((sentence_of(connection, &view.claim)?, reply(app, connection, &view.claim)?))
+    })?;
+    let is_enquiry = answer.is_some();
+    let sentence = said.or(answer).or(of_policy);
     let language = personal.contact.language;
     let words = words::write(
         &About {
             event,
             reference: &view.claim.reference,
+            is_enquiry,
             name: personal.contact.name.as_deref(),
             sentence: sentence.as_ref().map(|sentence| sentence.of(language)),
             documents: &documents(view.assessment.as_ref(), language),

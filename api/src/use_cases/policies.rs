@@ -154,8 +154,13 @@ fn approve_at(
 /// Takes the version in force out of force: nobody is assessed by it any more; what it granted stands.
 pub fn retire(app: &App, incident: &IncidentId, name: &PolicyId, actor: &Actor) -> AppResult<Done> {
     app.store.transaction(|connection| {
-        staff::require(connection, &actor.name, Right::ApprovePolicies, None)?;
+        let by = staff::require(connection, &actor.name, Right::ApprovePolicies, None)?;
         let found = incidents::find(connection, incident)?;
+        let in_force = policies::in_force(connection, found.key)?;
+        if let Some(version) = in_force.iter().find(|version| version.name == name.as_str()) {
+            let service = ServiceId::parse(&found.service_name(version.service_key)).map_err(StoreError::corrupt)?;
+            by.require(Right::ApprovePolicies, Some(&service))?;
+        }
         let at = chrono::Utc::now();
         let version = policies::retire(connection, found.key, name.as_str(), at)?;
         let detail = serde_json::json!({ "version": version });

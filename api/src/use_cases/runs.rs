@@ -152,7 +152,7 @@ fn view(connection: &mut Connection, run: RunRow, incident: String) -> AppResult
 
 /// Approves a run as somebody else than who started it. `plan` is the hash of what was seen, or its first digits.
 pub fn approve(app: &App, id: i64, plan: &str, actor: &Actor) -> AppResult<RunView> {
-    app.store.with(|connection| staff::require(connection, &actor.name, Right::ApproveRuns, None))?;
+    app.store.with(|connection| staff::require_everywhere(connection, &actor.name, Right::ApproveRuns))?;
     let (seen, incident) = app.store.with(|connection| run_lifecycle::find(connection, id))?;
     let hash = seen.plan_hash.clone().unwrap_or_default();
     if seen.state()? != RunState::Planned {
@@ -195,7 +195,7 @@ pub fn cancel(app: &App, id: i64, actor: &Actor) -> AppResult<RunView> {
 
 fn steer(app: &App, id: i64, action: RunMove, served: bool, actor: &Actor) -> AppResult<RunView> {
     app.store.transaction(|connection| {
-        staff::require(connection, &actor.name, Right::RunIssue, None)?;
+        staff::require_everywhere(connection, &actor.name, Right::RunIssue)?;
         let (before, incident) = run_lifecycle::lock(connection, id)?;
         let note = (action != RunMove::Resume).then(|| format!("{} by {}", action.done(), actor.name));
         let entry = actor.entry(action.action(), format!("run {id}"), serde_json::json!({}));
@@ -239,7 +239,7 @@ pub fn limits(app: &App) -> AppResult<Vec<LimitView>> {
 /// Sets the limit of an asset, or takes it away.
 pub fn set_limit(app: &App, asset: &AssetCode, most: Option<Decimal>, actor: &Actor) -> AppResult<()> {
     app.store.transaction(|connection| {
-        staff::require(connection, &actor.name, Right::LimitRuns, None)?;
+        staff::require_everywhere(connection, &actor.name, Right::LimitRuns)?;
         let known = ledger::assets(connection)?.into_iter().find(|known| known.code == asset.as_str());
         let known = known.ok_or_else(|| {
             AppError::Invalid(format!(

@@ -173,3 +173,10 @@ pub fn require(
     member.require(right, service)?;
     Ok(member)
 }
+
+/// The same, for what concerns every service at once.
+pub fn require_everywhere(connection: &mut Connection, name: &str, right: Right) -> AppResult<Member> {
+    let member = require(connection, name, right, None)?;
+    member.require_everywhere()?;
+    Ok(member)
+}

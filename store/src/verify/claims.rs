@@ -12,7 +12,8 @@ pub(super) const QUERIES: &[Query] = &[
                                CASE WHEN task.is_open THEN 'stands on the desk' ELSE 'does not stand on the desk' END) AS fault
                  FROM claim FULL JOIN task ON task.customer_id = claim.customer_id AND task.claim_id = claim.id
                  WHERE (claim.id IS NULL)
-                    OR (coalesce(claim.state, '') IN ('in_review', 'needs_information')) <> coalesce(task.is_open, false)
+                    OR (coalesce(claim.state, '') IN ('in_review', 'needs_information'))
+                       <> (coalesce(task.is_open, false) AND task.queue <> 'letter')
                     OR (claim.state = 'needs_information') <> (task.due_at IS NOT NULL)",
     },
     Query {

@@ -124,7 +124,7 @@ fn merged(
 }
 
 /// What an enquiry is answered with: how its service compensates.
-pub(super) fn reply(app: &App, connection: &mut Connection, claim: &ClaimRow) -> AppResult<Option<Text>> {
+pub(in crate::use_cases) fn reply(app: &App, connection: &mut Connection, claim: &ClaimRow) -> AppResult<Option<Text>> {
     if claim.kind != ClaimKind::Enquiry.as_str() || claim.state == ClaimState::Draft.as_str() {
         return Ok(None);
     }

@@ -36,8 +36,8 @@ pub fn withdraw(connection: &mut Connection, id: Uuid, actor: &Actor, at: DateTi
     case.tell(connection, Event::Withdrawn, at)
 }
 
-/// Keeps what a claimant writes. An answer to a question brings the claim back to its reader at once, and a word about
-/// an enquiry that was answered brings it to one.
+/// Keeps what a claimant writes, and brings it before somebody: an answer to a question brings the claim back to its
+/// reader at once, a word about an enquiry that was answered brings it to one, and so does one about a claim that is decided.
 pub fn write(
     app: &App,
     connection: &mut Connection,
@@ -61,7 +61,17 @@ pub fn write(
         }
         ClaimState::Withdrawn => return Err(Refusal::Conflict("this claim was withdrawn".into()).into()),
         // Whoever is about to decide must see it first.
-        _ => case.touch(connection, at)?,
+        ClaimState::Draft | ClaimState::Submitted | ClaimState::InReview => case.touch(connection, at)?,
+        // Nobody is about to: it comes to somebody as a letter, and the claim stays what it is.
+        ClaimState::Approved
+        | ClaimState::PartlyApproved
+        | ClaimState::Declined
+        | ClaimState::Issued
+        | ClaimState::Closed
+        | ClaimState::PendingPolicy => {
+            case.touch(connection, at)?;
+            desk::put(connection, &case.claim, desk::LETTERS, true, at)?;
+        }
     }
     case.log(connection, actor, "claim.message", serde_json::json!({ "message": message }), &before)
 }

@@ -16,6 +16,8 @@ pub const APPEALS: &str = "appeal";
 pub const SIGNATURES: &str = "signature";
 /// Enquiries, which claim nothing and are in nobody's way.
 pub const ENQUIRIES: &str = "enquiry";
+/// Words about claims that nobody is about to decide: they are answered, and the claim stays what it is.
+pub const LETTERS: &str = "letter";
 /// Claims whose loss is paid elsewhere, and claims that were taken up again.
 pub const AGAIN: &str = "again";
 /// Claims that look like another's.

@@ -112,7 +112,9 @@ pub fn change(
     personal.contact = change.contact.unwrap_or(personal.contact);
     let plain = serde_json::to_vec(&personal).map_err(StoreError::corrupt)?;
     let sealed = app.secrets.seal(&plain, &personal_context(&case.claim))?;
-    claims::redraft(connection, &case.claim, &facts, &sealed)?;
+    // Who reads the mail of the new address finds the draft by it, and whoever reads that of the old one no longer does.
+    let address = personal.contact.email.as_deref().map(|email| address_key(app, email));
+    claims::redraft(connection, &case.claim, &facts, &sealed, address.as_deref())?;
     case.touch(connection, at)?;
     case.log(connection, actor, "claim.redraft", serde_json::json!({}), &before)
 }

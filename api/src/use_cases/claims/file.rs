@@ -127,7 +127,9 @@ fn insert(
     let loss = loss_of(app, found.key, service_key, &facts.json, &new.description);
     let report = Report { new, found: &found, service_key, facts: &facts.json, loss };
     if let Some(mut answer) = aside::keep(app, connection, &report, actor, at)? {
-        answer.token = Some(app.secrets.claimant_token(ClaimId(answer.id)));
+        let token = app.secrets.claimant_token(ClaimId(answer.id));
+        answer.link = Some(format!("/claims/{}#{token}", answer.reference));
+        answer.token = Some(token);
         return Ok(Ok(answer));
     }
     let held = holdings::of_customer(connection, found.key, new.customer.as_str(), service_key)?;

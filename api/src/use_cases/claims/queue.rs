@@ -225,9 +225,9 @@ pub struct QueueView {
     pub oldest: Option<DateTime<Utc>>,
 }
 
-/// All queues in which anything waits.
-pub fn queues(connection: &mut Connection) -> AppResult<Vec<QueueView>> {
-    let counts = tasks::queues(connection)?;
+/// All queues in which anything of these services waits; of all when none are named.
+pub fn queues(connection: &mut Connection, services: Option<&[i32]>) -> AppResult<Vec<QueueView>> {
+    let counts = tasks::queues(connection, services)?;
     let view =
         |count: tasks::QueueCount| QueueView { queue: count.queue, waiting: count.waiting, oldest: count.oldest };
     Ok(counts.into_iter().map(view).collect())
@@ -279,7 +279,8 @@ pub fn lines(page: &Page, first: bool) -> AppResult<Vec<u8>> {
 }
 
 /// A cell that a spreadsheet would take for a formula is told to be a text.
-fn defused(field: &str) -> String {
+#[must_use]
+pub fn defused(field: &str) -> String {
     let active = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
     if active { format!("'{field}") } else { field.to_owned() }
 }

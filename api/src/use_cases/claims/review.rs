@@ -205,7 +205,7 @@ pub fn request_information(
     case.tell(connection, Event::InformationWanted, at)
 }
 
-/// Writes to the claimant.
+/// Writes to the claimant; a letter is answered by it.
 pub fn write(
     app: &App,
     connection: &mut Connection,
@@ -220,6 +220,10 @@ pub fn write(
     let before = case.seen();
     let message = case.write(app, connection, "message", Some(&reader.name), &words.text, at)?;
     case.touch(connection, at)?;
+    if case.task.as_ref().is_some_and(|task| task.is_open && task.queue == desk::LETTERS) {
+        reader.hold(connection, &case, at)?;
+        tasks::close(connection, &case.claim.customer_id, id)?;
+    }
     case.log(connection, actor, "claim.message", serde_json::json!({ "message": message }), &before)?;
     case.tell(connection, Event::Message, at)
 }

@@ -188,14 +188,19 @@ pub fn show(app: &App, id: Uuid) -> AppResult<DeliveryWithRefusals> {
     })
 }
 
+/// Whether a member works for a service.
+#[must_use]
+pub fn is_own(member: &Member, service: &str) -> bool {
+    ServiceId::parse(service).is_ok_and(|service| member.works_for(&service))
+}
+
 /// Sends a delivery again: one that is dead or waits as it is, under its id; of one that was refused in part, what was
 /// refused and is owed, as a delivery of its own, which is returned. Asking twice changes nothing more.
 pub fn retry(app: &App, id: Uuid, member: &Member, actor: &Actor) -> AppResult<DeliveryWithRefusals> {
     let again = app.store.transaction(|connection| -> AppResult<Uuid> {
         let service = deliveries::find(connection, id)?.map(|(_, service)| service);
         let service = service.ok_or_else(|| StoreError::NotFound(format!("delivery {id}")))?;
-        let service = ServiceId::parse(&service).map_err(StoreError::corrupt)?;
-        if !member.works_for(&service) {
+        if !is_own(member, &service) {
             return Err(StoreError::NotFound(format!("delivery {id}")).into());
         }
         let (row, successor) = deliveries::lock(connection, id)?;
@@ -238,8 +243,7 @@ pub fn retry_all_dead(app: &App, member: &Member, actor: &Actor) -> AppResult<us
     loop {
         let page = list(app, &filter, PAGE)?;
         for delivery in &page {
-            let own = ServiceId::parse(&delivery.service).is_ok_and(|service| member.works_for(&service));
-            if own {
+            if is_own(member, &delivery.service) {
                 retry(app, delivery.id, member, actor)?;
                 retried += 1;
             }

@@ -11,6 +11,8 @@ pub struct About<'a> {
     pub event: Event,
     /// The claim's reference.
     pub reference: &'a str,
+    /// Whether it is an enquiry, which claims nothing.
+    pub is_enquiry: bool,
     /// How to address the claimant.
     pub name: Option<&'a str>,
     /// The outcome in a sentence, where there is one.
@@ -34,6 +36,7 @@ pub struct Words {
 /// Writes a notice.
 pub fn write(about: &About<'_>, language: Language) -> Words {
     let (subject, opening) = match language {
+        _ if about.is_enquiry && about.event == Event::Received => enquiry(about.reference, language),
         Language::Ko => korean(about.event, about.reference),
         Language::En => english(about.event, about.reference),
     };
@@ -86,6 +89,17 @@ fn greeting(name: Option<&str>, language: Language) -> String {
 /// What is said of an outcome must still be so when the notice goes: other events do not speak of it.
 fn tells_outcome(event: Event) -> bool {
     matches!(event, Event::Received | Event::Decided | Event::AppealDecided | Event::Credited)
+}
+
+/// What an enquiry is answered with begins with this.
+fn enquiry(reference: &str, language: Language) -> (String, String) {
+    let (subject, opening) = match language {
+        Language::Ko => ("문의에 답변드립니다", format!("문의를 받았습니다. 접수번호는 {reference}입니다.")),
+        Language::En => {
+            ("The answer to your enquiry", format!("We have received your enquiry. Its reference is {reference}."))
+        }
+    };
+    (format!("[{reference}] {subject}"), opening)
 }
 
 fn korean(event: Event, reference: &str) -> (String, String) {

@@ -38,7 +38,13 @@ pub struct ServiceFunnel {
     pub customers: i64,
     /// Customers who were credited without having to claim.
     pub credited_automatically: i64,
-    /// Reports that were begun.
+    /// Enquiries, which claim nothing and are answered: no part of what follows.
+    pub enquiries: i64,
+    /// Of these, those that wait for a person since the answer did not suffice.
+    pub enquiries_open: i64,
+    /// Reports of a loss that the same customer had reported before: no part of what follows either.
+    pub merged: i64,
+    /// Damage reports that were begun.
     pub begun: i64,
     /// Of these, sent.
     pub sent: i64,
@@ -77,6 +83,9 @@ fn service_funnel(row: FunnelRow) -> ServiceFunnel {
         service: row.service,
         customers: row.customers,
         credited_automatically: row.credited_automatically,
+        enquiries: row.enquiries,
+        enquiries_open: row.enquiries_open,
+        merged: row.merged,
         begun: row.begun,
         sent,
         decided: granted + row.declined,
