@@ -394,6 +394,12 @@ impl Redress {
             0,
             "a delivery is stuck"
         );
+        let messages = "SELECT count(*) FROM webhook_message AS m JOIN webhook ON webhook.id = m.webhook_id
+                        WHERE m.state = 'queued' AND m.next_at <= now() AND webhook.retry_at IS NULL";
+        if self.number(messages) > 0 {
+            self.run(&["deliver"]);
+            assert_eq!(self.number(messages), 0, "a message to a webhook is stuck");
+        }
     }
 }
 

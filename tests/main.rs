@@ -36,3 +36,4 @@ mod sheets;
 mod stacking;
 mod staff;
 mod tls;
+mod webhooks;

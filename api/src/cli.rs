@@ -99,7 +99,7 @@ pub enum Command {
     Run(RunCommand),
     /// Tell services to grant the credits that are owed, once; or see to what did not go
     Deliver(DeliverArgs),
-    /// Webhooks: where services are told to grant credits
+    /// Webhooks: where services are told to grant credits, and others what happens to claims
     #[command(subcommand)]
     Webhook(WebhookCommand),
     /// Send the notices that wait, once; or see to those that could not be sent

@@ -15,7 +15,7 @@ use crate::mail::Mailer;
 use crate::outgoing::Outgoing;
 use crate::use_cases::deliveries::send_due;
 use crate::use_cases::issue::Watcher;
-use crate::use_cases::{audit, claimants, claims, evidence, notices, policies, runs};
+use crate::use_cases::{audit, claimants, claims, evidence, notices, policies, runs, webhooks};
 
 /// How often the outbox is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -50,6 +50,8 @@ impl Workers {
         workers.add_sealer(app)?;
         let (teller, leaving) = (app.clone(), Arc::clone(&workers.leaving));
         workers.add("deliveries", move |stopped| deliver_credits(&teller, &leaving, stopped))?;
+        let (teller, leaving) = (app.clone(), Arc::clone(&workers.leaving));
+        workers.add("webhooks", move |stopped| tell_of_claims(&teller, &leaving, stopped))?;
         let sweeper = app.clone();
         workers.add("evidence", move |stopped| sweep_evidence(&sweeper, stopped))?;
         let reader = app.clone();
@@ -132,6 +134,22 @@ fn deliver_credits(app: &App, leaving: &AtomicBool, stopped: &Receiver<()>) {
             }
             Err(error) => {
                 tracing::error!(%error, "deliveries stand still");
+                PAUSE_AFTER_ERROR
+            }
+        };
+    }
+}
+
+/// Tells webhooks what happened to claims.
+fn tell_of_claims(app: &App, leaving: &AtomicBool, stopped: &Receiver<()>) {
+    let outgoing = Outgoing::new(&app.settings);
+    let stop = || leaving.load(Ordering::Relaxed);
+    let mut pause = PAUSE;
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        pause = match webhooks::events::send_due(app, &outgoing, &stop) {
+            Ok(_) => PAUSE,
+            Err(error) => {
+                tracing::error!(%error, "webhooks are not told of claims");
                 PAUSE_AFTER_ERROR
             }
         };

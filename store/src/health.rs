@@ -5,7 +5,7 @@ use diesel::prelude::*;
 
 use crate::connection::Connection;
 use crate::error::StoreResult;
-use crate::schema::{delivery, notice};
+use crate::schema::{delivery, notice, webhook_message};
 
 /// How the outbox of notices stands.
 #[derive(Debug, Clone, Default)]
@@ -80,4 +80,12 @@ pub fn deliveries(connection: &mut Connection) -> StoreResult<Deliveries> {
         }
     }
     Ok(found)
+}
+
+/// Messages to webhooks that are sent at their time, and those that did not go and that a person has to see.
+pub fn webhook_messages(connection: &mut Connection) -> StoreResult<(i64, i64)> {
+    let mut count = |state: &str| {
+        webhook_message::table.filter(webhook_message::state.eq(state.to_owned())).count().get_result::<i64>(connection)
+    };
+    Ok((count("queued")?, count("dead")?))
 }

@@ -40,6 +40,7 @@ pub mod summary;
 pub mod tasks;
 pub mod triage;
 pub mod verify;
+pub mod webhook_messages;
 pub mod webhooks;
 
 pub use connection::{Connection, Store};

@@ -605,6 +605,25 @@ diesel::table! {
         failing_since -> Nullable<Timestamptz>,
         retry_at -> Nullable<Timestamptz>,
         last_error -> Nullable<Text>,
+        events -> Jsonb,
+    }
+}
+
+diesel::table! {
+    webhook_message (customer_id, id) {
+        customer_id -> Text,
+        id -> Uuid,
+        webhook_id -> Uuid,
+        claim_id -> Uuid,
+        event -> Text,
+        occasion -> Int4,
+        claim_state -> Text,
+        state -> Text,
+        attempts -> Int4,
+        next_at -> Timestamptz,
+        queued_at -> Timestamptz,
+        sent_at -> Nullable<Timestamptz>,
+        last_error -> Nullable<Text>,
     }
 }
 
@@ -686,6 +705,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     claim_trait,
     second_reading,
     webhook,
+    webhook_message,
     delivery,
     delivery_refusal,
 );

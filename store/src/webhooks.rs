@@ -10,6 +10,8 @@ use crate::schema::{service, webhook};
 
 /// The purpose of a webhook where a service grants what its customers are owed.
 pub const DELIVERIES: &str = "deliveries";
+/// The purpose of a webhook that is told what happens to claims.
+pub const EVENTS: &str = "events";
 
 /// A webhook as a row.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -45,6 +47,8 @@ pub struct WebhookRow {
     pub retry_at: Option<DateTime<Utc>>,
     /// Why the last call failed.
     pub last_error: Option<String>,
+    /// The events of claims that are told there, a list of names.
+    pub events: serde_json::Value,
 }
 
 /// Keeps a new webhook.
@@ -58,6 +62,12 @@ pub fn list(connection: &mut Connection, with_disabled: bool) -> StoreResult<Vec
     let rows = webhook::table.left_join(service::table.on(webhook::service_id.eq(service::id.nullable()))).into_boxed();
     let rows = if with_disabled { rows } else { rows.filter(webhook::disabled_at.is_null()) };
     Ok(rows.order(webhook::id.desc()).select((WebhookRow::as_select(), service::name.nullable())).load(connection)?)
+}
+
+/// A webhook, switched off or not.
+pub fn find(connection: &mut Connection, id: Uuid) -> StoreResult<WebhookRow> {
+    let found = webhook::table.find(id).select(WebhookRow::as_select()).first(connection).optional()?;
+    found.ok_or_else(|| StoreError::NotFound(format!("webhook {id}")))
 }
 
 /// A webhook that is not switched off, held until the transaction ends.

@@ -30,14 +30,19 @@ pub struct DeliverArgs {
 /// `webhook …`
 #[derive(Debug, Subcommand)]
 pub enum WebhookCommand {
-    /// Register the address at which a service grants credits, and print the secret that calls are signed with, once
+    /// Register an address, and print the secret that calls are signed with, once: where a service grants its credits
+    /// (--service alone), or where somebody is told what happens to claims (--event)
     Add {
         /// The address; https:// in production
         #[arg(long, value_name = "URL")]
         url: String,
-        /// The service whose credits are delivered there
+        /// The service whose credits are delivered there; with --event, the one whose claims are told of (default: all)
+        #[arg(long, value_name = "NAME", required_unless_present = "event")]
+        service: Option<String>,
+        /// What is told there, such as claim.decided (may be repeated): claim.received, .information_wanted, .reminder,
+        /// .message, .decided, .appealed, .appeal_decided, .credited, .withdrawn
         #[arg(long, value_name = "NAME")]
-        service: String,
+        event: Vec<String>,
         /// Who registers it
         #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
         by: String,
@@ -53,6 +58,17 @@ pub enum WebhookCommand {
         /// The webhook, as list shows it
         id: Uuid,
         /// Who rotates it
+        #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
+        by: String,
+    },
+    /// Tell one again what it could not be told of claims, under the same ids
+    Redeliver {
+        /// The webhook, as list shows it
+        id: Uuid,
+        /// Only these messages, as GET /v1/webhooks/{id}/messages lists them, sent ones too
+        #[arg(long, value_name = "ID")]
+        message: Vec<Uuid>,
+        /// Who does it
         #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]
         by: String,
     },

@@ -15,6 +15,7 @@ use crate::rights::Right;
 use crate::use_cases::deliveries::desk::{self, DeliveryView, StandingView};
 use crate::use_cases::deliveries::send_due;
 use crate::use_cases::staff;
+use crate::use_cases::webhooks::events;
 
 /// The most deliveries that are listed.
 const SHOWN: i64 = 500;
@@ -42,8 +43,12 @@ pub(super) fn run(app: &App, args: DeliverArgs, format: Format) -> AppResult<Exi
 }
 
 fn pass(app: &App, actor: &Actor, format: Format) -> AppResult<ExitCode> {
-    let pass = send_due(app, &Outgoing::new(&app.settings), actor, Reach::All, &|| false)?;
-    print_or(format, &pass, || {
+    let outgoing = Outgoing::new(&app.settings);
+    let pass = send_due(app, &outgoing, actor, Reach::All, &|| false)?;
+    let told = events::send_due(app, &outgoing, &|| false)?;
+    let mut done = serde_json::to_value(pass).map_err(redress_store::StoreError::corrupt)?;
+    done["webhooks"] = serde_json::json!(told);
+    print_or(format, &done, || {
         let number = |n: u64| grouped(&n.to_string());
         println!(
             "{} deliveries answered: {} credits granted, {} refused. {} await their acknowledgement, {} go again later, {} are dead.",
@@ -57,8 +62,12 @@ fn pass(app: &App, actor: &Actor, format: Format) -> AppResult<ExitCode> {
         if pass.refused > 0 || pass.dead > 0 {
             println!("redress deliver --list says which and why.");
         }
+        if told != events::Pass::default() {
+            let [sent, postponed, dead] = [told.sent, told.postponed, told.dead].map(number);
+            println!("Webhooks: told of {sent} events of claims; {postponed} go again later, {dead} are dead.");
+        }
     });
-    Ok(if pass.refused == 0 && pass.dead == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if pass.refused == 0 && pass.dead == 0 && told.dead == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn list(app: &App, format: Format) -> AppResult<ExitCode> {

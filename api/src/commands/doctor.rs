@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use redress_store::{Connection, deliveries, embedded, health, migrations, runs};
+use redress_store::{Connection, embedded, health, migrations, runs, webhooks};
 
 use super::print::{document, finding};
 use crate::app::Database;
@@ -181,9 +181,17 @@ fn examine_deliveries(owner: &mut Connection, findings: &mut Vec<Finding>) -> Ap
             "redress deliver --list says why; mend it, then redress deliver --retry --as NAME",
         ),
     });
-    for service in deliveries::standing(owner)? {
-        if let (Some(since), Some(why)) = (service.failing_since, &service.last_error) {
-            let seen = format!("calls to {} fail since {since}: {why}", service.service);
+    let (queued, dead) = health::webhook_messages(owner)?;
+    findings.push(if dead == 0 {
+        Finding::good("webhooks", format!("{queued} messages wait"))
+    } else {
+        let remedy = "redress webhook list says why; mend it, then redress webhook redeliver WEBHOOK --as NAME";
+        Finding::bad("webhooks", format!("{dead} messages did not go"), remedy)
+    });
+    for (webhook, service) in webhooks::list(owner, false)? {
+        if let (Some(since), Some(why)) = (webhook.failing_since, &webhook.last_error) {
+            let whose = service.unwrap_or_else(|| format!("webhook {}", webhook.id));
+            let seen = format!("calls to {whose} fail since {since}: {why}");
             findings.push(Finding::bad("webhook", seen, "mend the service, or redress webhook remove and add another"));
         }
     }

@@ -1,4 +1,4 @@
-//! `redress webhook …`: where services are told to grant credits.
+//! `redress webhook …`: where services are told to grant credits, and others what happens to claims.
 
 use redress_domain::id::ServiceId;
 use uuid::Uuid;
@@ -10,14 +10,17 @@ use crate::cli::{Format, WebhookCommand};
 use crate::error::{AppError, AppResult};
 use crate::rights::Right;
 use crate::use_cases::staff;
+use crate::use_cases::webhooks::events;
 use crate::use_cases::webhooks::{self, DELIVER, NewWebhook, WebhookWithSecret};
 
 pub(super) fn run(app: &App, command: WebhookCommand, format: Format) -> AppResult<()> {
     match command {
-        WebhookCommand::Add { url, service, by } => {
-            let service = ServiceId::parse(&service).map_err(|error| AppError::Usage(format!("--service: {error}")))?;
+        WebhookCommand::Add { url, service, event, by } => {
+            let service = service.as_deref().map(ServiceId::parse).transpose();
+            let service = service.map_err(|error| AppError::Usage(format!("--service: {error}")))?;
             let actor = may(app, &by)?;
-            let new = NewWebhook { url, events: vec![DELIVER.to_owned()], service: Some(service) };
+            let events = if event.is_empty() { vec![DELIVER.to_owned()] } else { event };
+            let new = NewWebhook { url, events, service };
             let made = webhooks::create(app, &new, &actor).map_err(flag)?;
             print_secret(&made, "registered", format);
         }
@@ -25,6 +28,11 @@ pub(super) fn run(app: &App, command: WebhookCommand, format: Format) -> AppResu
         WebhookCommand::Rotate { id, by } => {
             let rotated = webhooks::rotate(app, id, &may(app, &by)?)?;
             print_secret(&rotated, "signed with another secret from now on, and with the old one for a day", format);
+        }
+        WebhookCommand::Redeliver { id, message, by } => {
+            let queued = events::redeliver(app, id, &message, &may(app, &by)?)?;
+            let done = serde_json::json!({ "queued": queued });
+            print_or(format, &done, || println!("{queued} messages go again with the next pass: redress deliver"));
         }
         WebhookCommand::Remove { id, by } => {
             webhooks::remove(app, id, &may(app, &by)?)?;
@@ -44,7 +52,11 @@ fn may(app: &App, by: &str) -> AppResult<Actor> {
 /// A field of the API is a flag here.
 fn flag(error: AppError) -> AppError {
     match error {
-        AppError::Field(pointer, why) => AppError::Usage(format!("--{}: {why}", pointer.trim_start_matches('/'))),
+        AppError::Field(pointer, why) => {
+            let name = pointer.split('/').nth(1).unwrap_or_default();
+            let name = if name == "events" { "event" } else { name };
+            AppError::Usage(format!("--{name}: {why}"))
+        }
         other => other,
     }
 }
@@ -53,7 +65,9 @@ fn print_secret(made: &WebhookWithSecret, what: &str, format: Format) {
     print_or(format, made, || {
         let id: Uuid = made.webhook.id;
         println!("Webhook {id} is {what}. Its secret, shown this once:\n\n  {}\n", made.secret);
-        println!("The service verifies calls with it, as Standard Webhooks says (webhook-id, -timestamp, -signature).");
+        println!(
+            "Whoever is called verifies calls with it, as Standard Webhooks says (webhook-id, -timestamp, -signature)."
+        );
     });
 }
 

@@ -70,6 +70,8 @@ use crate::app::App;
         super::webhooks::create,
         super::webhooks::rotate,
         super::webhooks::remove,
+        super::webhooks::messages,
+        super::webhooks::redeliver,
         super::ledger::balance,
         super::ledger::transfers,
         super::reports::funnel,

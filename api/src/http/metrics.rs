@@ -49,6 +49,8 @@ pub struct Metrics {
     pub outbox_dead: Gauge,
     /// Deliveries that did not end, by state.
     deliveries: Family<StateLabels, Gauge>,
+    /// Messages to webhooks that wait or did not go, by state.
+    messages: Family<StateLabels, Gauge>,
     /// How long the oldest queued one waits, in seconds.
     deliveries_age: Gauge,
     /// Connections to the database in use.
@@ -66,6 +68,7 @@ impl Default for Metrics {
             outbox_age: Gauge::default(),
             outbox_dead: Gauge::default(),
             deliveries: Family::default(),
+            messages: Family::default(),
             deliveries_age: Gauge::default(),
             pool_in_use: Gauge::default(),
         };
@@ -91,6 +94,8 @@ impl Default for Metrics {
             "Deliveries to services that did not end, by state",
             metrics.deliveries.clone(),
         );
+        let help = "Messages to webhooks that wait or did not go, by state";
+        registry.register("webhook_messages", help, metrics.messages.clone());
         registry.register_with_unit(
             "deliveries_oldest_age",
             "How long the oldest queued delivery waits",
@@ -103,6 +108,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Notes how messages to webhooks stand.
+    pub fn note_messages(&self, (queued, dead): (i64, i64)) {
+        for (state, count) in [("queued", queued), ("dead", dead)] {
+            self.messages.get_or_create(&StateLabels { state }).set(count);
+        }
+    }
+
     /// Notes how deliveries stand.
     pub fn note_deliveries(&self, found: &Deliveries) {
         let counts =

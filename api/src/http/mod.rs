@@ -125,6 +125,8 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/webhooks").get(webhooks::list).post(webhooks::create))
                 .service(resource("/webhooks/{id}").delete(webhooks::remove))
                 .service(resource("/webhooks/{id}/rotate").post(webhooks::rotate))
+                .service(resource("/webhooks/{id}/messages").get(webhooks::messages))
+                .service(resource("/webhooks/{id}/redeliver").post(webhooks::redeliver))
                 .service(resource("/ledger/accounts/{id}/balance").get(ledger::balance))
                 .service(resource("/ledger/transfers").get(ledger::transfers))
                 .service(resource("/reports/funnel").get(reports::funnel))

@@ -93,7 +93,7 @@ fn check(app: &App) -> Readiness {
 
 /// Figures for Prometheus
 ///
-/// Counters of this process and the state of the outbox and of deliveries, in the OpenMetrics text format.
+/// Counters of this process and the state of the outbox, of deliveries and of webhooks, in the OpenMetrics text format.
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text")))]
 pub async fn metrics(app: web::Data<App>, metrics: web::Data<Metrics>) -> ApiResult<HttpResponse> {
@@ -101,9 +101,13 @@ pub async fn metrics(app: web::Data<App>, metrics: web::Data<Metrics>) -> ApiRes
     metrics.pool_in_use.set(i64::from(in_use));
     // Without a database the process still has figures of its own to tell.
     let found = web::block(move || {
-        app.store.with(|connection| Ok::<_, StoreError>((health::outbox(connection)?, health::deliveries(connection)?)))
+        app.store.with(|connection| {
+            let (outbox, deliveries) = (health::outbox(connection)?, health::deliveries(connection)?);
+            Ok::<_, StoreError>((outbox, deliveries, health::webhook_messages(connection)?))
+        })
     });
-    if let Ok((outbox, deliveries)) = found.await? {
+    if let Ok((outbox, deliveries, messages)) = found.await? {
+        metrics.note_messages(messages);
         metrics.note_deliveries(&deliveries);
         metrics.outbox_queued.set(outbox.queued);
         metrics.outbox_dead.set(outbox.dead);

@@ -89,6 +89,8 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/webhooks", Who::Staff(Right::ManageWebhooks)),
     route("POST", "/v1/webhooks/{id}/rotate", Who::Staff(Right::ManageWebhooks)),
     route("DELETE", "/v1/webhooks/{id}", Who::Staff(Right::ManageWebhooks)),
+    route("GET", "/v1/webhooks/{id}/messages", Who::Staff(Right::ManageWebhooks)),
+    route("POST", "/v1/webhooks/{id}/redeliver", Who::Staff(Right::ManageWebhooks)),
     route("GET", "/v1/ledger/accounts/{id}/balance", Who::Staff(Right::ReadLedger)),
     route("GET", "/v1/ledger/transfers", Who::Staff(Right::ReadLedger)),
     route("GET", "/v1/reports/funnel", Who::Staff(Right::ReadReports)),

@@ -1,11 +1,14 @@
 //! Whom we tell over HTTP: registering addresses, their secrets, and how calls to each fare.
 
+pub mod events;
+
 use std::sync::Mutex;
 
 use chrono::{DateTime, Duration, Utc};
 use redress_domain::id::ServiceId;
-use redress_store::webhooks::{self, DELIVERIES, WebhookRow};
-use redress_store::{Connection, StoreError, audit, incidents};
+use redress_domain::notice::Event;
+use redress_store::webhooks::{self, DELIVERIES, EVENTS, WebhookRow};
+use redress_store::{Connection, StoreError, audit, incidents, webhook_messages};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -70,11 +73,19 @@ pub struct WebhookView {
 }
 
 impl WebhookView {
-    fn new(row: WebhookRow, service: Option<String>) -> Self {
-        Self {
+    fn new(row: WebhookRow, service: Option<String>) -> Result<Self, StoreError> {
+        let events: Vec<String> = match row.purpose.as_str() {
+            DELIVERIES => vec![DELIVER.to_owned()],
+            _ => serde_json::from_value::<Vec<String>>(row.events)
+                .map_err(StoreError::corrupt)?
+                .into_iter()
+                .map(|event| format!("claim.{event}"))
+                .collect(),
+        };
+        Ok(Self {
             id: row.id,
             url: row.url,
-            events: vec![DELIVER.to_owned()],
+            events,
             service,
             created_by: row.created_by,
             created_at: row.created_at,
@@ -84,7 +95,7 @@ impl WebhookView {
             failures: row.failures,
             failing_since: row.failing_since,
             last_error: row.last_error,
-        }
+        })
     }
 }
 
@@ -103,28 +114,33 @@ pub struct WebhookWithSecret {
 pub fn create(app: &App, new: &NewWebhook, actor: &Actor) -> AppResult<WebhookWithSecret> {
     let field = |pointer: &str, why: String| AppError::Field(pointer.to_owned(), why);
     check_url(&new.url, app.settings.production).map_err(|why| field("/url", why))?;
-    if let Some(place) = new.events.iter().position(|event| event != DELIVER) {
-        return Err(field(&format!("/events/{place}"), format!("is none of: {DELIVER}")));
-    }
-    let Some(service) = &new.service else {
+    let told = events_of(&new.events)?;
+    if told.is_empty() && new.service.is_none() {
         return Err(field("/service", format!("must be given for {DELIVER}: each service grants its own")));
-    };
+    }
     app.store.transaction(|connection| {
         if webhooks::list(connection, false)?.len() >= MAX_WEBHOOKS {
             return Err(AppError::Conflict(format!("there are {MAX_WEBHOOKS} webhooks: remove one first")));
         }
-        let keys = incidents::service_keys(connection, &[service.as_str()])?;
-        let key = keys.first().copied().ok_or_else(|| field("/service", format!("there is no service {service}")))?;
+        let key = match &new.service {
+            None => None,
+            Some(service) => {
+                let keys = incidents::service_keys(connection, &[service.as_str()])?;
+                let unknown = || field("/service", format!("there is no service {service}"));
+                Some(keys.first().copied().ok_or_else(unknown)?)
+            }
+        };
         let id = Uuid::now_v7();
         let (secret, text) = new_secret();
         let host = new.url.parse::<ureq::http::Uri>().ok().and_then(|url| url.host().map(str::to_owned));
-        let detail = serde_json::json!({ "host": host, "events": new.events, "service": service });
+        let detail = serde_json::json!({ "host": host, "events": new.events, "service": new.service });
         let entry = actor.entry("webhook.create", format!("webhook {id}"), detail);
         let row = WebhookRow {
             id,
             url: new.url.clone(),
-            purpose: DELIVERIES.to_owned(),
-            service_id: Some(key),
+            purpose: if told.is_empty() { DELIVERIES } else { EVENTS }.to_owned(),
+            service_id: key,
+            events: serde_json::json!(told.iter().map(|event| event.as_str()).collect::<Vec<_>>()),
             secret: app.secrets.seal(&secret, &secret_context(id))?,
             previous_secret: None,
             previous_until: None,
@@ -138,20 +154,44 @@ pub fn create(app: &App, new: &NewWebhook, actor: &Actor) -> AppResult<WebhookWi
             last_error: None,
         };
         webhooks::add(connection, &row).map_err(|error| match error.constraint() {
-            Some("webhook_one_delivers") => AppError::Conflict(format!(
-                "credits of {service} are delivered to another webhook: remove that one first"
-            )),
+            Some("webhook_one_delivers") => AppError::Conflict(
+                "credits of this service are delivered to another webhook: remove that one first".into(),
+            ),
             _ => error.into(),
         })?;
         audit::append(connection, &[entry])?;
-        Ok(WebhookWithSecret { secret: text, webhook: WebhookView::new(row, Some(service.to_string())) })
+        let service = new.service.as_ref().map(ToString::to_string);
+        Ok(WebhookWithSecret { secret: text, webhook: WebhookView::new(row, service)? })
     })
+}
+
+/// The events of claims among these names: none for a webhook that delivers credits, which does nothing else.
+fn events_of(names: &[String]) -> AppResult<Vec<Event>> {
+    if names.len() == 1 && names.first().is_some_and(|name| name == DELIVER) {
+        return Ok(Vec::new());
+    }
+    let mut told = Vec::new();
+    for (place, name) in names.iter().enumerate() {
+        let wrong = |why: String| AppError::Field(format!("/events/{place}"), why);
+        let event = Event::of_webhook(name).ok_or_else(|| match name.as_str() {
+            DELIVER => wrong(format!("{DELIVER} goes to a webhook of its own")),
+            _ => {
+                let known: Vec<String> = Event::ALL.iter().map(|event| format!("claim.{event}")).collect();
+                wrong(format!("{name:?} is none of {DELIVER}, {}", known.join(", ")))
+            }
+        })?;
+        if told.contains(&event) {
+            return Err(wrong("stands twice".into()));
+        }
+        told.push(event);
+    }
+    Ok(told)
 }
 
 /// Every webhook, the newest first; those that are switched off only when asked for.
 pub fn list(app: &App, with_disabled: bool) -> AppResult<Vec<WebhookView>> {
     let rows = app.store.with(|connection| webhooks::list(connection, with_disabled))?;
-    Ok(rows.into_iter().map(|(row, service)| WebhookView::new(row, service)).collect())
+    Ok(rows.into_iter().map(|(row, service)| WebhookView::new(row, service)).collect::<Result<_, _>>()?)
 }
 
 /// Gives a webhook another secret; calls are signed with the one before as well for a day.
@@ -165,11 +205,11 @@ pub fn rotate(app: &App, id: Uuid, actor: &Actor) -> AppResult<WebhookWithSecret
         audit::append(connection, &[entry])?;
         row.previous_until = Some(until);
         let service = webhooks::list(connection, true)?.into_iter().find(|(known, _)| known.id == id);
-        Ok(WebhookWithSecret { secret: text, webhook: WebhookView::new(row, service.and_then(|(_, name)| name)) })
+        Ok(WebhookWithSecret { secret: text, webhook: WebhookView::new(row, service.and_then(|(_, name)| name))? })
     })
 }
 
-/// Switches a webhook off, for good. Deliveries wait for another one of the service.
+/// Switches a webhook off, for good. Deliveries wait for another one of the service; messages are dropped.
 pub fn remove(app: &App, id: Uuid, actor: &Actor) -> AppResult<()> {
     app.store.transaction(|connection| {
         webhooks::lock(connection, id).map_err(|error| match error {
@@ -178,6 +218,7 @@ pub fn remove(app: &App, id: Uuid, actor: &Actor) -> AppResult<()> {
         })?;
         let entry = actor.entry("webhook.remove", format!("webhook {id}"), serde_json::json!({}));
         webhooks::disable(connection, id, &format!("removed by {}", actor.name), entry.at)?;
+        webhook_messages::end_queued(connection, id, "dropped", "the webhook was removed")?;
         Ok(audit::append(connection, &[entry])?)
     })
 }

@@ -6,7 +6,7 @@ use redress_domain::notice::Event;
 use redress_store::claims::{self, ClaimRow, ClaimView};
 use redress_store::incidents::StoredIncident;
 use redress_store::notices::{self, NoticeRow};
-use redress_store::{Connection, StoreError, audit};
+use redress_store::{Connection, StoreError, audit, webhook_messages};
 use uuid::Uuid;
 
 use super::new::ClaimKind;
@@ -85,10 +85,10 @@ fn insert(app: &App, connection: &mut Connection, row: &ClaimRow, new: &NewClaim
     let address = new.contact.email.as_deref().map(|email| address_key(app, email));
     let sealed = app.secrets.seal(&plain, &personal_context(row))?;
     claims::insert(connection, row, &sealed, address.as_deref())?;
-    if new.contact.email.is_some() {
-        let at = row.created_at;
-        let notice = NoticeRow::queued(&row.customer_id, Uuid::now_v7(), row.id, Event::Received, at);
-        notices::queue(connection, &[notice])?;
+    let notice = NoticeRow::queued(&row.customer_id, Uuid::now_v7(), row.id, Event::Received, row.created_at);
+    match new.contact.email {
+        Some(_) => notices::queue(connection, &[notice])?,
+        None => webhook_messages::queue(connection, &[notice])?,
     }
     Ok(())
 }

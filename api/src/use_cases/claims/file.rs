@@ -7,7 +7,7 @@ use redress_domain::notice::Event;
 use redress_store::claims::{self, AssessmentRow, ClaimRow, ClaimView};
 use redress_store::idempotency::{self, SavedAnswer};
 use redress_store::notices::{self, NoticeRow};
-use redress_store::{Connection, StoreError, audit, holdings, incidents};
+use redress_store::{Connection, StoreError, audit, holdings, incidents, webhook_messages};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -192,16 +192,18 @@ fn insert(
                             "version": assessed.assessment.version, "rule": assessed.assessment.rule }),
     );
     audit::append(connection, &[entry.after(&state_of(&claim.state, claim.version, Some(&row)))])?;
-    if new.contact.email.is_some() {
-        let mut events = vec![Event::Received];
-        if assessed.assessment.outcome.is_final() {
-            events.push(Event::Decided);
-        }
-        let rows: Vec<NoticeRow> = events
-            .into_iter()
-            .map(|event| NoticeRow::queued(&claim.customer_id, Uuid::now_v7(), id, event, at))
-            .collect();
-        notices::queue(connection, &rows)?;
+    let mut events = vec![Event::Received];
+    if assessed.assessment.outcome.is_final() {
+        events.push(Event::Decided);
+    }
+    let rows: Vec<NoticeRow> = events
+        .into_iter()
+        .map(|event| NoticeRow::queued(&claim.customer_id, Uuid::now_v7(), id, event, at))
+        .collect();
+    // Without an address the claimant hears nothing; others who want to still do.
+    match new.contact.email {
+        Some(_) => notices::queue(connection, &rows)?,
+        None => webhook_messages::queue(connection, &rows)?,
     }
     let view = ClaimView {
         claim,
