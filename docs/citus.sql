@@ -26,6 +26,8 @@ SELECT create_reference_table('correction_total');
 SELECT create_reference_table('run_allowance');
 SELECT create_reference_table('posting');
 SELECT create_reference_table('posting_total');
+SELECT create_reference_table('webhook');
+SELECT create_reference_table('delivery');
 
 -- The log has one order and one writer, and the doors of the staff are few: they stay on the coordinator.
 SELECT citus_add_local_table_to_metadata('audit');
@@ -57,3 +59,5 @@ SELECT create_distributed_table('message', 'customer_id', colocate_with => 'hold
 SELECT create_distributed_table('triage', 'customer_id', colocate_with => 'holding');
 SELECT create_distributed_table('claim_trait', 'customer_id', colocate_with => 'holding');
 SELECT create_distributed_table('second_reading', 'customer_id', colocate_with => 'holding');
+SELECT create_distributed_table('webhook_message', 'customer_id', colocate_with => 'holding');
+SELECT create_distributed_table('delivery_refusal', 'customer_id', colocate_with => 'holding');

@@ -386,6 +386,20 @@ impl Redress {
             0,
             "a notice is stuck"
         );
+        assert_eq!(
+            self.number(
+                "SELECT count(*) FROM delivery JOIN webhook USING (service_id)
+                 WHERE state IN ('queued', 'awaiting') AND next_at <= now() AND disabled_at IS NULL AND retry_at IS NULL"
+            ),
+            0,
+            "a delivery is stuck"
+        );
+        let messages = "SELECT count(*) FROM webhook_message AS m JOIN webhook ON webhook.id = m.webhook_id
+                        WHERE m.state = 'queued' AND m.next_at <= now() AND webhook.retry_at IS NULL";
+        if self.number(messages) > 0 {
+            self.run(&["deliver"]);
+            assert_eq!(self.number(messages), 0, "a message to a webhook is stuck");
+        }
     }
 }
 

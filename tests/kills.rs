@@ -17,7 +17,7 @@ const CUSTOMERS: u32 = 11_000;
 const KILLS: u32 = 100;
 
 /// An installation that owes each customer of Melon three days; every tenth also 1,500 of cash.
-fn ready_to_issue(redress: &Redress, customers: u32) {
+pub(crate) fn ready_to_issue(redress: &Redress, customers: u32) {
     redress.with_incident().with_staff().with_policies(&["melon"]);
     redress.with_budget("melon", "day:melon", "100000").with_budget("melon", "cash:melon", "10000000");
     let mut roster = String::from("customer,service,reference,kind,channel\n");

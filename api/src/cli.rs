@@ -3,6 +3,7 @@
 mod audit;
 mod budget;
 mod credit;
+mod deliver;
 mod run;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::audit::AuditCommand;
 pub use self::budget::{BudgetArgs, BudgetCommand, DecideBudgetArgs};
 pub use self::credit::{CorrectionArgs, CreditCommand, DecideCorrectionArgs};
+pub use self::deliver::{DeliverArgs, WebhookCommand};
 pub use self::run::{LimitArgs, RunCommand, SteerArgs};
 use crate::rights::Role;
 
@@ -101,6 +103,11 @@ pub enum Command {
     /// Runs of the batch job: what waits for approval, how far one is, pause, resume, cancel, limits
     #[command(subcommand)]
     Run(RunCommand),
+    /// Tell services to grant the credits that are owed, once; or see to what did not go
+    Deliver(DeliverArgs),
+    /// Webhooks: where services are told to grant credits, and others what happens to claims
+    #[command(subcommand)]
+    Webhook(WebhookCommand),
     /// Send the notices that wait, once; or see to those that could not be sent
     Notify(NotifyArgs),
     /// Credits: what was issued, and what became of it

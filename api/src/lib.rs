@@ -15,6 +15,7 @@ pub mod https;
 pub mod identity_provider;
 pub mod in_force;
 pub mod mail;
+pub mod outgoing;
 pub mod passwords;
 pub mod policy_cache;
 pub mod refusal;

@@ -140,11 +140,11 @@ rights! {
     ApproveCorrections = ("approve_corrections", Fresh, [Finance]);
     /// Set how much a run, a correction or a decision may move without a second person.
     LimitRuns = ("limit_runs", Fresh, []);
-    /// See the ledger and the credits.
+    /// See the ledger, the credits and how they are delivered.
     ReadLedger = ("read_ledger", No, [Finance, Auditor]);
     /// Reverse and write off credits, alone up to the limit.
     ReverseCredits = ("reverse_credits", Fresh, [Finance]);
-    /// See deliveries, retry them, and record what services acknowledged.
+    /// Retry deliveries, and record what services acknowledged.
     ManageDeliveries = ("manage_deliveries", No, [Finance]);
     /// See notices that could not be sent or came back.
     ReadNotices = ("read_notices", No, [Agent, Lead, Auditor]);

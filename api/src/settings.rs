@@ -26,6 +26,8 @@ const DEFAULT_INTAKE_QUEUE: usize = 1_000;
 const MAX_INTAKE_QUEUE: usize = 100_000;
 /// How long the mail server may take for one step.
 const DEFAULT_SMTP_SECONDS: u64 = 30;
+/// How long whoever is told over HTTP may take to answer.
+const DEFAULT_WEBHOOK_SECONDS: u64 = 30;
 /// How long an upload may take: ten megabytes over a slow telephone.
 const DEFAULT_UPLOAD_SECONDS: u64 = 120;
 
@@ -58,6 +60,8 @@ pub struct Settings {
     pub clamd: Option<String>,
     /// How long an upload may take.
     pub upload_timeout: Duration,
+    /// How long a service or a webhook may take to answer.
+    pub webhook_timeout: Duration,
     /// How the operator's sign-in says who a customer is; nobody's word is taken when none.
     pub customer_tokens: Option<CustomerTokenSettings>,
     /// Whether claims are taken for any customer from whoever sends them.
@@ -97,6 +101,7 @@ struct SettingsFile {
     evidence_url: Option<String>,
     clamd: Option<String>,
     upload_seconds: Option<u64>,
+    webhook_seconds: Option<u64>,
     ca_file: Option<PathBuf>,
     customer_keys: Option<String>,
     customer_audience: Option<String>,
@@ -168,6 +173,9 @@ impl Settings {
             upload_timeout: Duration::from_secs(
                 number("REDRESS_UPLOAD_SECONDS")?.or(file.upload_seconds).unwrap_or(DEFAULT_UPLOAD_SECONDS),
             ),
+            webhook_timeout: crate::outgoing::timeout(
+                number("REDRESS_WEBHOOK_SECONDS")?.or(file.webhook_seconds).unwrap_or(DEFAULT_WEBHOOK_SECONDS),
+            )?,
         })
     }
 }

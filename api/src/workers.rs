@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use redress_store::deliveries;
 use redress_store::log::seal::Reach;
 
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::mail::Mailer;
+use crate::outgoing::Outgoing;
+use crate::use_cases::deliveries::send_due;
 use crate::use_cases::issue::Watcher;
-use crate::use_cases::{audit, claimants, claims, evidence, notices, policies, runs};
+use crate::use_cases::{audit, claimants, claims, evidence, notices, policies, runs, webhooks};
 
 /// How often the outbox is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -22,6 +25,8 @@ const PAUSE_OF_SEALER: Duration = Duration::from_secs(5);
 const PAUSE_OF_READER: Duration = Duration::from_secs(10);
 /// How often files are looked for whose upload was never acknowledged.
 const PAUSE_OF_SWEEPER: Duration = Duration::from_secs(60);
+/// How often what was issued is looked through from the beginning for credits that no delivery has.
+const PAUSE_OF_FULL_LOOK: Duration = Duration::from_secs(600);
 /// How often claims are looked for of which nothing is left to do: it is not urgent.
 const PAUSE_OF_CLOSER: Duration = Duration::from_secs(600);
 /// The pause after a pass that failed: the database is away.
@@ -43,6 +48,10 @@ impl Workers {
         let sender = app.clone();
         workers.add("notices", move |stopped| send_notices(&sender, &mailer, stopped))?;
         workers.add_sealer(app)?;
+        let (teller, leaving) = (app.clone(), Arc::clone(&workers.leaving));
+        workers.add("deliveries", move |stopped| deliver_credits(&teller, &leaving, stopped))?;
+        let (teller, leaving) = (app.clone(), Arc::clone(&workers.leaving));
+        workers.add("webhooks", move |stopped| tell_of_claims(&teller, &leaving, stopped))?;
         let sweeper = app.clone();
         workers.add("evidence", move |stopped| sweep_evidence(&sweeper, stopped))?;
         let reader = app.clone();
@@ -102,6 +111,45 @@ fn send_notices(app: &App, mailer: &Mailer, stopped: &Receiver<()>) {
             Ok(_) => PAUSE,
             Err(error) => {
                 tracing::error!(%error, "notices stand still");
+                PAUSE_AFTER_ERROR
+            }
+        };
+    }
+}
+
+/// Tells services to grant what was issued.
+fn deliver_credits(app: &App, leaving: &AtomicBool, stopped: &Receiver<()>) {
+    let actor = Actor { name: "system".into(), origin: "worker".into() };
+    let outgoing = Outgoing::new(&app.settings);
+    let stop = || leaving.load(Ordering::Relaxed);
+    let (mut pause, mut full_look): (_, Option<Instant>) = (PAUSE, None);
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        // The first pass looks at everything: an earlier process may have died before it looked.
+        let all = full_look.is_none_or(|last| last.elapsed() >= PAUSE_OF_FULL_LOOK);
+        let reach = if all { deliveries::Reach::All } else { deliveries::Reach::Recent };
+        pause = match send_due(app, &outgoing, &actor, reach, &stop) {
+            Ok(_) => {
+                full_look = if all { Some(Instant::now()) } else { full_look };
+                PAUSE
+            }
+            Err(error) => {
+                tracing::error!(%error, "deliveries stand still");
+                PAUSE_AFTER_ERROR
+            }
+        };
+    }
+}
+
+/// Tells webhooks what happened to claims.
+fn tell_of_claims(app: &App, leaving: &AtomicBool, stopped: &Receiver<()>) {
+    let outgoing = Outgoing::new(&app.settings);
+    let stop = || leaving.load(Ordering::Relaxed);
+    let mut pause = PAUSE;
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        pause = match webhooks::events::send_due(app, &outgoing, &stop) {
+            Ok(_) => PAUSE,
+            Err(error) => {
+                tracing::error!(%error, "webhooks are not told of claims");
                 PAUSE_AFTER_ERROR
             }
         };

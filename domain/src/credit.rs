@@ -87,6 +87,12 @@ pub enum Refusal {
     /// Nothing is owed any more.
     #[error("nothing of it is owed any more")]
     NothingOwed,
+    /// The service was told to grant it and has not answered.
+    #[error(
+        "its service was told to grant it and has not answered yet: wait for the answer, and reverse the delivery first if \
+         it was granted"
+    )]
+    InDelivery,
     /// More than is owed.
     #[error("that is more than the {owed} minor units that are still owed")]
     MoreThanOwed {
@@ -131,6 +137,7 @@ impl Refusal {
             Self::NotPositive => "amount_not_positive",
             Self::NotExact(_) => "amount_not_exact",
             Self::NothingOwed => "credit_nothing_owed",
+            Self::InDelivery => "credit_in_delivery",
             Self::MoreThanOwed { .. } => "credit_more_than_owed",
             Self::RecordedOtherwise { .. } => "credit_recorded_otherwise",
             Self::Attempt => "credit_attempt_invalid",
@@ -150,6 +157,12 @@ pub struct Credit {
     issued: Amount,
     issued_on: NaiveDate,
     movements: Vec<Movement>,
+}
+
+/// The number of the next delivery of a credit that was delivered by these transfers; none when it was delivered too often.
+#[must_use]
+pub fn next_delivery(credit: TransferId, delivered: &[TransferId]) -> Option<u16> {
+    (1..=MAX_ATTEMPTS).find(|attempt| !delivered.contains(&movement_id(credit, Flow::Deliver, *attempt)))
 }
 
 impl Credit {

@@ -56,6 +56,12 @@ impl Event {
         }
     }
 
+    /// The event of a name that webhooks are told, such as `claim.decided`.
+    #[must_use]
+    pub fn of_webhook(name: &str) -> Option<Self> {
+        name.strip_prefix("claim.")?.parse().ok()
+    }
+
     /// Whether the claimant loses something by not hearing of it: a decision, a question, a deadline. The rest can be
     /// opted out of.
     #[must_use]

@@ -66,6 +66,20 @@ names! {
 }
 
 names! {
+    /// A place around a call that tells others something, in the order of a call's life.
+    CallPoint {
+        /// It is leased, and nothing is sent.
+        Leased = "call-leased",
+        /// It was answered, and nothing of it is recorded.
+        Answered = "call-answered",
+        /// The answer is in the books: the last thing before the commit.
+        Recording = "call-recording",
+        /// It is committed.
+        Recorded = "call-recorded",
+    }
+}
+
+names! {
     /// A guard against paying twice, or against losing what was acknowledged.
     Guard {
         /// A chunk that is done says so.
@@ -76,22 +90,33 @@ names! {
         Key = "key",
         /// A report is answered after the commit that it speaks of.
         Commit = "commit",
+        /// Every attempt to tell something has the same id.
+        CallId = "call-id",
     }
 }
 
 /// Dies here with SIGKILL, as nothing can be done against, if a test wants it.
 pub fn reach(point: Point) {
+    reach_named(point.as_str());
+}
+
+/// The same around a call.
+pub fn reach_call(point: CallPoint) {
+    reach_named(point.as_str());
+}
+
+fn reach_named(point: &str) {
     if !cfg!(debug_assertions) {
         return;
     }
-    static WANTED: OnceLock<Option<(Point, AtomicU32)>> = OnceLock::new();
+    static WANTED: OnceLock<Option<(String, AtomicU32)>> = OnceLock::new();
     let wanted = WANTED.get_or_init(|| {
         let text = std::env::var(CRASH_AT).ok()?;
         let (name, times) = text.split_once(':').unwrap_or((&text, "1"));
-        Some((name.parse().ok()?, AtomicU32::new(times.parse().ok()?)))
+        Some((name.to_owned(), AtomicU32::new(times.parse().ok()?)))
     });
     if let Some((wanted, left)) = wanted
-        && *wanted == point
+        && wanted == point
         && left.fetch_sub(1, Ordering::SeqCst) == 1
     {
         // That it cannot be sent to oneself is not a case that POSIX knows.

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 
 use crate::connection::Connection;
 use crate::error::StoreResult;
-use crate::schema::notice;
+use crate::schema::{delivery, notice, webhook_message};
 
 /// How the outbox of notices stands.
 #[derive(Debug, Clone, Default)]
@@ -46,4 +46,46 @@ pub fn outbox(connection: &mut Connection) -> StoreResult<Outbox> {
         .first::<(i64, Option<DateTime<Utc>>)>(connection)?;
     let dead = notice::table.filter(notice::state.eq("dead")).count().get_result(connection)?;
     Ok(Outbox { queued, oldest, dead })
+}
+
+/// How deliveries stand.
+#[derive(Debug, Clone, Default)]
+pub struct Deliveries {
+    /// Batches that are sent at their time.
+    pub queued: i64,
+    /// When the oldest of them was cut.
+    pub oldest: Option<DateTime<Utc>>,
+    /// Batches that a service took and has not acknowledged.
+    pub awaiting: i64,
+    /// Batches of which a service refused credits that are owed; a person has to see them.
+    pub refused: i64,
+    /// Batches that did not go; a person has to see them.
+    pub dead: i64,
+}
+
+/// How deliveries stand.
+pub fn deliveries(connection: &mut Connection) -> StoreResult<Deliveries> {
+    let open: Vec<(String, i64, Option<DateTime<Utc>>)> = delivery::table
+        .filter(delivery::state.eq_any(["queued", "awaiting", "refused", "dead"]))
+        .group_by(delivery::state)
+        .select((delivery::state, diesel::dsl::count_star(), diesel::dsl::min(delivery::queued_at)))
+        .load(connection)?;
+    let mut found = Deliveries::default();
+    for (state, count, oldest) in open {
+        match state.as_str() {
+            "queued" => (found.queued, found.oldest) = (count, oldest),
+            "awaiting" => found.awaiting = count,
+            "refused" => found.refused = count,
+            _ => found.dead = count,
+        }
+    }
+    Ok(found)
+}
+
+/// Messages to webhooks that are sent at their time, and those that did not go and that a person has to see.
+pub fn webhook_messages(connection: &mut Connection) -> StoreResult<(i64, i64)> {
+    let mut count = |state: &str| {
+        webhook_message::table.filter(webhook_message::state.eq(state.to_owned())).count().get_result::<i64>(connection)
+    };
+    Ok((count("queued")?, count("dead")?))
 }

@@ -13,6 +13,7 @@ pub mod corrections;
 pub mod credentials;
 pub mod credits;
 pub mod decisions;
+pub mod deliveries;
 pub mod embedded;
 pub mod error;
 pub mod evidence;
@@ -43,6 +44,8 @@ pub mod summary;
 pub mod tasks;
 pub mod triage;
 pub mod verify;
+pub mod webhook_messages;
+pub mod webhooks;
 
 pub use connection::{Connection, Store};
 pub use error::{StoreError, StoreResult};

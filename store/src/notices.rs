@@ -71,8 +71,10 @@ impl NoticeRow {
     }
 }
 
-/// Queues notices; one that is queued already for the same claim, event and occasion is left alone.
+/// Queues notices, and messages to the webhooks that want to hear of the same; what is queued already for the same claim,
+/// event and occasion is left alone.
 pub fn queue(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()> {
+    crate::webhook_messages::queue(connection, rows)?;
     for part in rows.chunks(ROWS_PER_STATEMENT) {
         diesel::insert_into(notice::table).values(part).on_conflict_do_nothing().execute(connection)?;
     }

@@ -617,6 +617,76 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    webhook (id) {
+        id -> Uuid,
+        url -> Text,
+        purpose -> Text,
+        service_id -> Nullable<Int4>,
+        secret -> Bytea,
+        previous_secret -> Nullable<Bytea>,
+        previous_until -> Nullable<Timestamptz>,
+        created_by -> Text,
+        created_at -> Timestamptz,
+        disabled_at -> Nullable<Timestamptz>,
+        disabled_why -> Nullable<Text>,
+        failures -> Int4,
+        failing_since -> Nullable<Timestamptz>,
+        retry_at -> Nullable<Timestamptz>,
+        last_error -> Nullable<Text>,
+        events -> Jsonb,
+    }
+}
+
+diesel::table! {
+    webhook_message (customer_id, id) {
+        customer_id -> Text,
+        id -> Uuid,
+        webhook_id -> Uuid,
+        claim_id -> Uuid,
+        event -> Text,
+        occasion -> Int4,
+        claim_state -> Text,
+        state -> Text,
+        attempts -> Int4,
+        next_at -> Timestamptz,
+        queued_at -> Timestamptz,
+        sent_at -> Nullable<Timestamptz>,
+        last_error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    delivery (id) {
+        id -> Uuid,
+        service_id -> Int4,
+        posting_id -> Int8,
+        retry_of -> Nullable<Uuid>,
+        first_customer -> Text,
+        first_credit -> Uuid,
+        last_customer -> Text,
+        last_credit -> Uuid,
+        credits -> Int4,
+        state -> Text,
+        attempts -> Int4,
+        next_at -> Timestamptz,
+        queued_at -> Timestamptz,
+        as_of -> Nullable<Timestamptz>,
+        ended_at -> Nullable<Timestamptz>,
+        last_error -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    delivery_refusal (customer_id, delivery_id, credit_id) {
+        customer_id -> Text,
+        delivery_id -> Uuid,
+        credit_id -> Uuid,
+        reason -> Text,
+        refused_at -> Timestamptz,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     service,
     incident,
@@ -665,4 +735,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     triage,
     claim_trait,
     second_reading,
+    webhook,
+    webhook_message,
+    delivery,
+    delivery_refusal,
 );

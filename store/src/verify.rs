@@ -2,6 +2,7 @@
 
 mod claims;
 mod corrections;
+mod deliveries;
 mod files;
 mod flows;
 mod levels;
@@ -162,6 +163,7 @@ pub fn run(connection: &mut Connection, trust: &Trust) -> StoreResult<Vec<Check>
             .chain(flows::QUERIES)
             .chain(claims::QUERIES)
             .chain(files::QUERIES)
+            .chain(deliveries::QUERIES)
             .chain(runs::QUERIES)
             .chain(programmes::QUERIES)
             .chain(corrections::QUERIES)

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
-use redress_store::{Connection, embedded, health, migrations, runs};
+use redress_store::{Connection, embedded, health, migrations, runs, webhooks};
 
 use super::print::{document, finding};
 use crate::app::Database;
@@ -158,6 +158,7 @@ fn examine_database(owner: &mut Connection, findings: &mut Vec<Finding>) -> AppR
     } else {
         Finding::bad("notices", format!("{} could not be sent", outbox.dead), "read last_error of the dead notices")
     });
+    examine_deliveries(owner, findings)?;
     for (incident, state, started) in runs::open_runs(owner)? {
         let remedy = match state.as_str() {
             "planned" => "redress run list, then a second person: redress run approve RUN --plan HASH --as NAME".into(),
@@ -166,6 +167,33 @@ fn examine_database(owner: &mut Connection, findings: &mut Vec<Finding>) -> AppR
         };
         let seen = format!("the run of {incident} begun {started} is {state} and not done");
         findings.push(Finding::bad("run", seen, remedy));
+    }
+    Ok(())
+}
+
+fn examine_deliveries(owner: &mut Connection, findings: &mut Vec<Finding>) -> AppResult<()> {
+    let standing = health::deliveries(owner)?;
+    findings.push(match (standing.dead, standing.refused) {
+        (0, 0) => Finding::good("deliveries", format!("{} wait, {} await", standing.queued, standing.awaiting)),
+        (dead, refused) => Finding::bad(
+            "deliveries",
+            format!("{dead} did not go, {refused} were refused in part"),
+            "redress deliver --list says why; mend it, then redress deliver --retry --as NAME",
+        ),
+    });
+    let (queued, dead) = health::webhook_messages(owner)?;
+    findings.push(if dead == 0 {
+        Finding::good("webhooks", format!("{queued} messages wait"))
+    } else {
+        let remedy = "redress webhook list says why; mend it, then redress webhook redeliver WEBHOOK --as NAME";
+        Finding::bad("webhooks", format!("{dead} messages did not go"), remedy)
+    });
+    for (webhook, service) in webhooks::list(owner, false)? {
+        if let (Some(since), Some(why)) = (webhook.failing_since, &webhook.last_error) {
+            let whose = service.unwrap_or_else(|| format!("webhook {}", webhook.id));
+            let seen = format!("calls to {whose} fail since {since}: {why}");
+            findings.push(Finding::bad("webhook", seen, "mend the service, or redress webhook remove and add another"));
+        }
     }
     Ok(())
 }

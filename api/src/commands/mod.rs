@@ -5,6 +5,7 @@ mod backup;
 mod budget;
 mod claim;
 mod credit;
+mod deliver;
 mod doctor;
 mod ledger;
 mod limit;
@@ -15,6 +16,7 @@ mod report;
 mod run;
 mod serve;
 mod staff;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -147,6 +149,8 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
         Command::Budget(command) => budget::run(app, command, format)?,
         Command::Issue(args) => return issue_credits(app, &args, format),
         Command::Run(command) => return run::run(app, command, format),
+        Command::Deliver(args) => return deliver::run(app, args, format),
+        Command::Webhook(command) => webhook::run(app, command, format)?,
         Command::Notify(args) => notify::run(app, args, format)?,
         Command::Credit(command) => return credit::run(app, command, format),
         Command::Ledger(command) => return ledger::run(app, command, format),

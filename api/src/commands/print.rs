@@ -252,6 +252,20 @@ pub fn liability(report: &Liability) {
             })
             .collect();
         table(&["policy", "asset", "", ">amount", ">face value", ">cost"], &rows);
+        let mut by_hand: Vec<&str> = incident
+            .lines
+            .iter()
+            .filter(|line| line.delivery == Some("by-hand") && line.owed.amount.contains(|c| ('1'..='9').contains(&c)))
+            .map(|line| line.service.as_str())
+            .collect();
+        by_hand.dedup();
+        if !by_hand.is_empty() {
+            println!(
+                "What {} owe stays owed until it is delivered by hand: no webhook tells them (redress webhook add, or\n\
+                 redress credit deliver FILE).",
+                by_hand.join(", ")
+            );
+        }
     }
 }
 

@@ -11,6 +11,15 @@ pub async fn json<T: DeserializeOwned + Validate>(request: &HttpRequest, payload
     parse(&bytes(request, payload).await?)
 }
 
+/// The same of at most so many bytes, where lists are long.
+pub async fn json_up_to<T: DeserializeOwned + Validate>(
+    request: &HttpRequest,
+    payload: web::Payload,
+    most: usize,
+) -> ApiResult<T> {
+    parse(&bytes_up_to(request, payload, most).await?)
+}
+
 /// The text that a request brings, declared as `content_type`, of at most so many bytes.
 pub async fn text(request: &HttpRequest, payload: web::Payload, content_type: &str, most: usize) -> ApiResult<String> {
     if request.content_type() != content_type {
@@ -25,15 +34,17 @@ pub async fn text(request: &HttpRequest, payload: web::Payload, content_type: &s
 
 /// The whole body of a request that declares JSON.
 pub async fn bytes(request: &HttpRequest, payload: web::Payload) -> ApiResult<web::Bytes> {
+    bytes_up_to(request, payload, super::MAX_BODY).await
+}
+
+async fn bytes_up_to(request: &HttpRequest, payload: web::Payload, most: usize) -> ApiResult<web::Bytes> {
     if request.content_type() != "application/json" {
         return Err(ApiError::with_detail(Code::UnsupportedMediaType, "send Content-Type: application/json"));
     }
-    match payload.to_bytes_limited(super::MAX_BODY).await {
+    match payload.to_bytes_limited(most).await {
         Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) => Err(ApiError::with_detail(Code::MalformedBody, error.to_string())),
-        Err(_) => {
-            Err(ApiError::with_detail(Code::BodyTooLarge, format!("at most {} bytes are taken", super::MAX_BODY)))
-        }
+        Err(_) => Err(ApiError::with_detail(Code::BodyTooLarge, format!("at most {most} bytes are taken"))),
     }
 }
 

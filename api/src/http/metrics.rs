@@ -6,6 +6,7 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::Next;
 use actix_web::web;
+use chrono::Utc;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -13,6 +14,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use redress_store::health::Deliveries;
 
 /// A request by its route, never by its path: a path holds ids.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -25,6 +27,11 @@ struct RequestLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
     route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    state: &'static str,
 }
 
 /// The counters of this process.
@@ -42,6 +49,12 @@ pub struct Metrics {
     pub outbox_age: Gauge,
     /// Notices that a person has to see.
     pub outbox_dead: Gauge,
+    /// Deliveries that did not end, by state.
+    deliveries: Family<StateLabels, Gauge>,
+    /// Messages to webhooks that wait or did not go, by state.
+    messages: Family<StateLabels, Gauge>,
+    /// How long the oldest queued one waits, in seconds.
+    deliveries_age: Gauge,
     /// Connections to the database in use.
     pub pool_in_use: Gauge,
 }
@@ -57,6 +70,9 @@ impl Default for Metrics {
             outbox_queued: Gauge::default(),
             outbox_age: Gauge::default(),
             outbox_dead: Gauge::default(),
+            deliveries: Family::default(),
+            messages: Family::default(),
+            deliveries_age: Gauge::default(),
             pool_in_use: Gauge::default(),
         };
         let registry = &mut metrics.registry;
@@ -77,12 +93,42 @@ impl Default for Metrics {
             metrics.outbox_age.clone(),
         );
         registry.register("outbox_dead", "Notices that a person has to see", metrics.outbox_dead.clone());
+        registry.register(
+            "deliveries",
+            "Deliveries to services that did not end, by state",
+            metrics.deliveries.clone(),
+        );
+        let help = "Messages to webhooks that wait or did not go, by state";
+        registry.register("webhook_messages", help, metrics.messages.clone());
+        registry.register_with_unit(
+            "deliveries_oldest_age",
+            "How long the oldest queued delivery waits",
+            Unit::Seconds,
+            metrics.deliveries_age.clone(),
+        );
         registry.register("database_connections_in_use", "Connections in use", metrics.pool_in_use.clone());
         metrics
     }
 }
 
 impl Metrics {
+    /// Notes how messages to webhooks stand.
+    pub fn note_messages(&self, (queued, dead): (i64, i64)) {
+        for (state, count) in [("queued", queued), ("dead", dead)] {
+            self.messages.get_or_create(&StateLabels { state }).set(count);
+        }
+    }
+
+    /// Notes how deliveries stand.
+    pub fn note_deliveries(&self, found: &Deliveries) {
+        let counts =
+            [("queued", found.queued), ("awaiting", found.awaiting), ("refused", found.refused), ("dead", found.dead)];
+        for (state, count) in counts {
+            self.deliveries.get_or_create(&StateLabels { state }).set(count);
+        }
+        self.deliveries_age.set(found.oldest.map_or(0, |oldest| (Utc::now() - oldest).num_seconds()));
+    }
+
     /// The text that Prometheus reads (OpenMetrics).
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();

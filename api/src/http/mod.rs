@@ -11,6 +11,7 @@ pub mod claims;
 mod cookies;
 pub mod corrections;
 mod credentials;
+pub mod deliveries;
 pub mod desk;
 pub mod docs;
 pub mod evidence;
@@ -38,6 +39,7 @@ pub mod sheet;
 pub mod staff;
 pub mod table;
 pub mod upload;
+pub mod webhooks;
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -124,6 +126,15 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/corrections/{id}").get(corrections::show))
                 .service(resource("/corrections/{id}/approve").post(corrections::approve))
                 .service(resource("/corrections/{id}/reject").post(corrections::reject))
+                .service(resource("/deliveries").get(deliveries::list))
+                .service(resource("/deliveries/acknowledgements").post(deliveries::acknowledgements))
+                .service(resource("/deliveries/{id}").get(deliveries::show))
+                .service(resource("/deliveries/{id}/retry").post(deliveries::retry))
+                .service(resource("/webhooks").get(webhooks::list).post(webhooks::create))
+                .service(resource("/webhooks/{id}").delete(webhooks::remove))
+                .service(resource("/webhooks/{id}/rotate").post(webhooks::rotate))
+                .service(resource("/webhooks/{id}/messages").get(webhooks::messages))
+                .service(resource("/webhooks/{id}/redeliver").post(webhooks::redeliver))
                 .service(resource("/ledger/accounts/{id}/balance").get(ledger::balance))
                 .service(resource("/ledger/transfers").get(ledger::transfers))
                 .service(resource("/reports/funnel").get(reports::funnel))

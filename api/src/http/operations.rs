@@ -7,7 +7,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, web};
 use chrono::Utc;
-use redress_store::{health, migrations};
+use redress_store::{StoreError, health, migrations};
 use serde::Serialize;
 use tracing_actix_web::{DefaultRootSpanBuilder, RequestId, RootSpanBuilder};
 use utoipa::ToSchema;
@@ -62,7 +62,7 @@ pub async fn readyz(app: web::Data<App>) -> ApiResult<HttpResponse> {
 
 fn check(app: &App) -> Readiness {
     let mut checks = Vec::new();
-    let mut note = |name, outcome: Result<(bool, String), redress_store::StoreError>| match outcome {
+    let mut note = |name, outcome: Result<(bool, String), StoreError>| match outcome {
         Ok((ok, detail)) => checks.push(ReadinessCheck { name, ok, detail }),
         Err(error) => {
             tracing::warn!(%error, check = name, "not ready");
@@ -94,7 +94,7 @@ fn check(app: &App) -> Readiness {
 
 /// Figures for Prometheus
 ///
-/// Counters of this process and the state of the outbox, in the OpenMetrics text format.
+/// Counters of this process and the state of the outbox, of deliveries and of webhooks, in the OpenMetrics text format.
 #[utoipa::path(get, path = "/metrics", tag = "operations", operation_id = "metrics",
     responses((status = 200, description = "OpenMetrics", body = String, content_type = "application/openmetrics-text")))]
 pub async fn metrics(
@@ -106,8 +106,15 @@ pub async fn metrics(
     metrics.pool_in_use.set(i64::from(in_use));
     metrics.intake_waiting.set(intake.waiting());
     // Without a database the process still has figures of its own to tell.
-    let outbox = web::block(move || app.store.with(health::outbox)).await?;
-    if let Ok(outbox) = outbox {
+    let found = web::block(move || {
+        app.store.with(|connection| {
+            let (outbox, deliveries) = (health::outbox(connection)?, health::deliveries(connection)?);
+            Ok::<_, StoreError>((outbox, deliveries, health::webhook_messages(connection)?))
+        })
+    });
+    if let Ok((outbox, deliveries, messages)) = found.await? {
+        metrics.note_messages(messages);
+        metrics.note_deliveries(&deliveries);
         metrics.outbox_queued.set(outbox.queued);
         metrics.outbox_dead.set(outbox.dead);
         metrics.outbox_age.set(outbox.oldest.map_or(0, |oldest| (Utc::now() - oldest).num_seconds()));

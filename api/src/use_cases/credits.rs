@@ -10,6 +10,7 @@ use chrono::{NaiveDate, Utc};
 use redress_domain::Amount;
 use redress_domain::credit::{Flow, Refusal, Step};
 use redress_domain::id::{CustomerId, TransferId};
+use redress_store::deliveries::{self, Hold};
 use redress_store::{Connection, credits};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -70,6 +71,9 @@ pub struct Left {
     pub already: usize,
     /// Those that were refused; the others stand.
     pub refused: Vec<ItemRefusal>,
+    /// The places of those that stand and left something owed.
+    #[serde(skip)]
+    pub partly: Vec<usize>,
 }
 
 /// Records deliveries or expiries; an item that cannot be is refused alone, with its place.
@@ -78,38 +82,65 @@ pub fn leave(app: &App, flow: Flow, items: &[Leaving], actor: &Actor) -> AppResu
     if flow != Flow::Deliver {
         app.store.with(|connection| staff::require_everywhere(connection, &actor.name, Right::ReverseCredits))?;
     }
-    decide(app, |connection| {
-        let today = Utc::now().date_naive();
-        let keys: Vec<Key> = items.iter().map(|item| (item.customer.to_string(), item.credit.0)).collect();
-        let mut batch = Batch::load(connection, &keys)?;
-        let mut left = Left::default();
-        for (index, (item, key)) in items.iter().zip(&keys).enumerate() {
-            let step = batch.credit(key).and_then(|stored| {
-                let amount = exact(item.amount, stored.row.scale)?;
-                stored.credit.leave(flow, item.attempt, amount, item.on.unwrap_or(today), today)
-            });
-            match step {
-                Ok(Step::New(movement)) => {
-                    left.recorded += 1;
-                    batch.add(connection, key, &movement, None)?;
-                }
-                Ok(Step::Already(_)) => left.already += 1,
-                Err(refusal) => left.refused.push(ItemRefusal::new(index, item.credit.0, &refusal)),
+    decide(app, |connection| leave_in(connection, flow, items, actor, None))
+}
+
+/// The same within a transaction that does more; run it by [`decide`]. `about` names what the items stand in, for the log.
+pub(super) fn leave_in(
+    connection: &mut Connection,
+    flow: Flow,
+    items: &[Leaving],
+    actor: &Actor,
+    about: Option<String>,
+) -> AppResult<Left> {
+    let today = Utc::now().date_naive();
+    let keys: Vec<Key> = items.iter().map(|item| (item.customer.to_string(), item.credit.0)).collect();
+    let told = if flow == Flow::Deliver { HashSet::new() } else { in_delivery(connection, &keys)? };
+    let mut batch = Batch::load(connection, &keys)?;
+    let mut left = Left::default();
+    for (index, (item, key)) in items.iter().zip(&keys).enumerate() {
+        let step = batch.credit(key).and_then(|stored| {
+            if told.contains(key) {
+                return Err(Refusal::InDelivery);
             }
-        }
-        let detail = serde_json::json!({
-            "recorded": left.recorded, "already": left.already, "refused": left.refused.len(),
+            let amount = exact(item.amount, stored.row.scale)?;
+            let step = stored.credit.leave(flow, item.attempt, amount, item.on.unwrap_or(today), today)?;
+            Ok((step, stored.credit.owed() > Amount::ZERO))
         });
-        let object = format!("{} credits", left.recorded);
-        batch.write(connection, actor.entry(&format!("credit.{}", flow.code().as_str()), object, detail), |_, _| {
-            Ok(())
-        })?;
-        Ok(left)
-    })
+        match step {
+            Ok((step, partly)) => {
+                left.partly.extend(partly.then_some(index));
+                match step {
+                    Step::New(movement) => {
+                        left.recorded += 1;
+                        batch.add(connection, key, &movement, None)?;
+                    }
+                    Step::Already(_) => left.already += 1,
+                }
+            }
+            Err(refusal) => left.refused.push(ItemRefusal::new(index, item.credit.0, &refusal)),
+        }
+    }
+    let detail = serde_json::json!({
+        "recorded": left.recorded, "already": left.already, "refused": left.refused.len(),
+    });
+    let object = about.unwrap_or_else(|| format!("{} credits", left.recorded));
+    batch.write(connection, actor.entry(&format!("credit.{}", flow.code().as_str()), object, detail), |_, _| Ok(()))?;
+    Ok(left)
+}
+
+/// Those of these credits that a service was told to grant and has not answered for: it may have granted them.
+fn in_delivery(connection: &mut Connection, keys: &[Key]) -> AppResult<HashSet<Key>> {
+    let covered = deliveries::covering(connection, keys, Hold::Unsent)?;
+    Ok(covered
+        .into_iter()
+        .filter(deliveries::CoveredCredit::is_outstanding)
+        .map(|credit| (credit.customer_id, credit.credit_id))
+        .collect())
 }
 
 /// Runs a batch in a transaction, anew when another moved the same credits first.
-fn decide<T>(app: &App, work: impl Fn(&mut Connection) -> AppResult<T>) -> AppResult<T> {
+pub(super) fn decide<T>(app: &App, work: impl Fn(&mut Connection) -> AppResult<T>) -> AppResult<T> {
     let mut tries = 0;
     loop {
         match app.store.transaction(&work) {

@@ -5,9 +5,12 @@
 mod duties;
 mod worth;
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use redress_domain::id::IncidentId;
 use redress_store::summary::{self, FlowSum};
+use redress_store::webhooks::{self, DELIVERIES};
 use redress_store::{Connection, StoreError, incidents, ledger};
 use rust_decimal::Decimal;
 use serde::Serialize;
@@ -166,6 +169,9 @@ pub struct LiabilityLine {
     pub suspense: Portion,
     /// Reversed into the budget.
     pub reversed: Portion,
+    /// How what is owed is delivered: `webhook`, or `by-hand` where the service is told nothing by itself. Only of now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<&'static str>,
 }
 
 /// An amount of the asset, what it is said to be worth and what it costs.
@@ -188,11 +194,22 @@ pub fn liability(app: &App, incident: Option<&IncidentId>, at: Option<DateTime<U
             let settled = ledger::settle(connection)?;
             settled_instant(at, settled)?;
         }
+        let told: HashSet<String> = webhooks::list(connection, false)?
+            .into_iter()
+            .filter(|(webhook, _)| webhook.purpose == DELIVERIES)
+            .filter_map(|(_, service)| service)
+            .collect();
         let mut incidents = Vec::new();
         for (name, key) in chosen(connection, incident)? {
             let sums = summary::flows(connection, key, at)?;
             let terms = Terms::load(app, connection, &sums)?;
-            let lines = by_policy(&sums).map(|versions| line(versions, &terms)).collect::<AppResult<_>>()?;
+            let mut lines: Vec<LiabilityLine> =
+                by_policy(&sums).map(|versions| line(versions, &terms)).collect::<AppResult<_>>()?;
+            if at.is_none() {
+                for line in &mut lines {
+                    line.delivery = Some(if told.contains(&line.service) { "webhook" } else { "by-hand" });
+                }
+            }
             incidents.push(IncidentLiability { incident: name.to_string(), lines });
         }
         Ok(Liability { at, incidents })
@@ -215,6 +232,7 @@ fn line(versions: &[FlowSum], terms: &Terms) -> AppResult<LiabilityLine> {
         breakage: portion(|sum| Some(sum.breakage))?,
         suspense: portion(|sum| Some(sum.suspense))?,
         reversed: portion(|sum| Some(sum.reversed))?,
+        delivery: None,
     })
 }
 

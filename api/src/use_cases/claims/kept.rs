@@ -7,7 +7,7 @@ use redress_store::audit::AuditEntry;
 use redress_store::claims::{self, AssessmentRow, ClaimRow, PersonalRow};
 use redress_store::notices::{self, NoticeRow};
 use redress_store::tasks::{self, NewTask};
-use redress_store::{Connection, StoreError, audit};
+use redress_store::{Connection, StoreError, audit, webhook_messages};
 use uuid::Uuid;
 
 use super::file::Report;
@@ -28,6 +28,8 @@ pub(super) struct Kept {
     pub(super) queue: Option<String>,
     pub(super) entry: Option<AuditEntry>,
     pub(super) notices: Vec<NoticeRow>,
+    /// What happened that its claimant does not hear of, having no address; others who want to still do.
+    unheard: Vec<NoticeRow>,
     /// What its policy said, for the answer.
     pub(super) said: Option<StoredAssessment>,
 }
@@ -61,7 +63,16 @@ impl Kept {
             sealed: app.secrets.seal(&plain, &personal_context(&claim))?,
             address: new.contact.email.as_deref().map(|email| address_key(app, email)),
         };
-        Ok(Self { claim, personal, assessment: None, queue: None, entry: None, notices: Vec::new(), said: None })
+        Ok(Self {
+            claim,
+            personal,
+            assessment: None,
+            queue: None,
+            entry: None,
+            notices: Vec::new(),
+            unheard: Vec::new(),
+            said: None,
+        })
     }
 
     /// What the log keeps of it.
@@ -73,9 +84,11 @@ impl Kept {
 
     /// Tells its claimant, where he can be told.
     pub(super) fn tell(&mut self, event: Event) {
-        if self.personal.address.is_some() {
-            let (customer, at) = (&self.claim.customer_id, self.claim.created_at);
-            self.notices.push(NoticeRow::queued(customer, Uuid::now_v7(), self.claim.id, event, at));
+        let (customer, at) = (&self.claim.customer_id, self.claim.created_at);
+        let notice = NoticeRow::queued(customer, Uuid::now_v7(), self.claim.id, event, at);
+        match self.personal.address {
+            Some(_) => self.notices.push(notice),
+            None => self.unheard.push(notice),
         }
     }
 
@@ -89,13 +102,14 @@ impl Kept {
 /// Writes all that is kept of a batch.
 pub(super) fn write(connection: &mut Connection, all: Vec<Kept>) -> AppResult<()> {
     let (mut rows, mut personal, mut assessments) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut entries, mut notices, mut queues) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut entries, mut notices, mut unheard, mut queues) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for kept in all {
         rows.push(kept.claim);
         personal.push(kept.personal);
         assessments.extend(kept.assessment);
         entries.extend(kept.entry);
         notices.extend(kept.notices);
+        unheard.extend(kept.unheard);
         queues.push(kept.queue);
     }
     claims::insert(connection, &rows, &personal)?;
@@ -115,5 +129,6 @@ pub(super) fn write(connection: &mut Connection, all: Vec<Kept>) -> AppResult<()
         .collect();
     tasks::open(connection, &tasks, false)?;
     audit::append(connection, &entries)?;
+    webhook_messages::queue(connection, &unheard)?;
     Ok(notices::queue(connection, &notices)?)
 }

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::batch::{Batch, Key};
-use super::{ItemRefusal, check_size, decide, exact};
+use super::{ItemRefusal, check_size, decide, exact, in_delivery};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::rights::{Member, Right};
@@ -262,6 +262,8 @@ impl Decided {
         let today = Utc::now().date_naive();
         let keys = find(connection, items)?;
         let known: Vec<Key> = keys.iter().flatten().cloned().collect();
+        // What takes a credit itself; a delivery that is moved back was answered.
+        let told = in_delivery(connection, &named_themselves(items, &keys))?;
         let batch = Batch::load(connection, &known)?;
         let mut decided = Self { batch, made: Vec::new(), customers: Vec::new(), totals: BTreeMap::new() };
         let mut refused = Vec::new();
@@ -271,6 +273,9 @@ impl Decided {
                 if !ServiceId::parse(&stored.row.service).is_ok_and(|service| by.works_for(&service)) {
                     // To whoever works for other services it does not exist.
                     return Err(Refusal::Unknown);
+                }
+                if item.transfer == stored.credit.id() && told.contains(key) {
+                    return Err(Refusal::InDelivery);
                 }
                 let amount = exact(item.amount, stored.row.scale)?;
                 Ok((key, kind.movement(&mut stored.credit, item.transfer, amount, on, today)?))
@@ -470,6 +475,12 @@ fn views(connection: &mut Connection, rows: Vec<CorrectionRow>) -> AppResult<Vec
             })
         })
         .collect()
+}
+
+/// The credits that items name themselves, rather than one of their movements.
+fn named_themselves(items: &[Correction], keys: &[Option<Key>]) -> Vec<Key> {
+    let own = |(item, key): (&Correction, &Option<Key>)| key.clone().filter(|(_, credit)| *credit == item.transfer.0);
+    items.iter().zip(keys).filter_map(own).collect()
 }
 
 /// Where the transfers stand, in the order of the items; none where there is no such transfer or it is no credit's.

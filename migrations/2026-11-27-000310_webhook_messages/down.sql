@@ -1,0 +1,3 @@
+DROP TABLE webhook_message;
+DELETE FROM webhook WHERE purpose = 'events';
+ALTER TABLE webhook DROP COLUMN events;
