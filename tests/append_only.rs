@@ -16,6 +16,7 @@ const MAY_CHANGE: &[(&str, &str, bool)] = &[
     ("claim_trait", "", true),
     ("correction", "approved_at approved_by posting_id rejected_at rejected_by", false),
     ("decision", "approved_at approved_by in_force_at rejected_at rejected_by", false),
+    ("delivery", "as_of attempts ended_at last_error next_at state", false),
     ("evidence", "*", true),
     ("holding", "*", true),
     ("idempotency", "*", true),
@@ -42,6 +43,12 @@ const MAY_CHANGE: &[(&str, &str, bool)] = &[
     ("staff_credential", "*", true),
     ("task", "*", false),
     ("triage", "at findings", false),
+    (
+        "webhook",
+        "disabled_at disabled_why failing_since failures last_error previous_secret previous_until retry_at secret",
+        false,
+    ),
+    ("webhook_message", "attempts last_error next_at sent_at state", false),
 ];
 
 /// What the role may do besides reading and adding, by table, as the catalogue says.

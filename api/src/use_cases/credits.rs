@@ -6,6 +6,8 @@ pub mod corrections;
 pub mod file;
 mod view;
 
+use std::collections::HashSet;
+
 use chrono::{NaiveDate, Utc};
 use redress_domain::Amount;
 use redress_domain::credit::{Flow, Refusal, Step};
