@@ -49,6 +49,13 @@ impl AuditEntry {
         self
     }
 
+    /// The same of a state that is JSON already.
+    #[must_use]
+    pub fn after_json(mut self, state: &serde_json::Value) -> Self {
+        self.after = canonical::hash_of(state);
+        self
+    }
+
     /// What the log keeps of it, once it has a number.
     fn document(&self) -> EntryDocument {
         EntryDocument {
@@ -153,7 +160,7 @@ pub fn append(connection: &mut Connection, entries: &[AuditEntry]) -> StoreResul
             ))
         })
         .collect::<StoreResult<_>>()?;
-    diesel::insert_into(audit::table).values(rows).execute(connection)?;
+    diesel::copy_from(audit::table).from_insertable(rows).execute(connection)?;
     Ok(())
 }
 

@@ -81,6 +81,16 @@ pub fn queue(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()>
     Ok(())
 }
 
+/// The same as [`queue`] for claims that were made in the same transaction: none can be queued already.
+pub fn queue_new(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    crate::webhook_messages::queue(connection, rows)?;
+    diesel::copy_from(notice::table).from_insertable(rows).execute(connection)?;
+    Ok(())
+}
+
 /// Leases up to `limit` notices that are due until `lease_until`: another worker does not see them before then,
 /// and a worker that dies gives them back by itself. Each lease counts as an attempt.
 pub fn lease(

@@ -10,44 +10,54 @@ use crate::merkle::Hash;
 /// A value as JSON with its keys in order and no spaces. None when it cannot be JSON at all.
 #[must_use]
 pub fn text(value: &impl Serialize) -> Option<String> {
-    let mut out = String::new();
-    write(&serde_json::to_value(value).ok()?, &mut out)?;
-    Some(out)
+    String::from_utf8(bytes(&serde_json::to_value(value).ok()?)?).ok()
 }
 
 /// The hash of a value's canonical text.
 #[must_use]
 pub fn hash(value: &impl Serialize) -> Option<Hash> {
-    text(value).map(|text| HexBytes(Sha256::digest(text).into()))
+    hash_of(&serde_json::to_value(value).ok()?)
 }
 
-fn write(value: &Value, out: &mut String) -> Option<()> {
+/// The same of what is JSON already.
+#[must_use]
+pub fn hash_of(value: &Value) -> Option<Hash> {
+    bytes(value).map(|text| HexBytes(Sha256::digest(text).into()))
+}
+
+fn bytes(value: &Value) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    write(value, &mut out)?;
+    Some(out)
+}
+
+fn write(value: &Value, out: &mut Vec<u8>) -> Option<()> {
     match value {
         Value::Object(members) => {
             let mut members: Vec<_> = members.iter().collect();
             members.sort_unstable_by_key(|(key, _)| *key);
-            out.push('{');
+            out.push(b'{');
             for (place, (key, member)) in members.into_iter().enumerate() {
                 if place > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
-                out.push_str(&serde_json::to_string(key).ok()?);
-                out.push(':');
+                serde_json::to_writer(&mut *out, key).ok()?;
+                out.push(b':');
                 write(member, out)?;
             }
-            out.push('}');
+            out.push(b'}');
         }
         Value::Array(items) => {
-            out.push('[');
+            out.push(b'[');
             for (place, item) in items.iter().enumerate() {
                 if place > 0 {
-                    out.push(',');
+                    out.push(b',');
                 }
                 write(item, out)?;
             }
-            out.push(']');
+            out.push(b']');
         }
-        other => out.push_str(&serde_json::to_string(other).ok()?),
+        other => serde_json::to_writer(out, other).ok()?,
     }
     Some(())
 }

@@ -70,6 +70,9 @@ max_wal_size = {max_wal_size_mb}MB
 min_wal_size = 256MB
 wal_buffers = 16MB
 wal_compression = {compression}
+
+# An assessment explains itself in some kilobytes: packed while its claim is filed.
+default_toast_compression = {compression}
 checkpoint_timeout = 15min
 
 # Plans. The disk is an SSD; queries are too short to be worth compiling.

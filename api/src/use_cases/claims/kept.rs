@@ -78,8 +78,15 @@ impl Kept {
     /// What the log keeps of it.
     pub(super) fn log(&mut self, report: &Report<'_>, action: &str, detail: serde_json::Value) {
         let entry = report.order.actor.entry(action, format!("claim {}", self.claim.id), detail);
-        let state = state_of(&self.claim.state, self.claim.version, self.assessment.as_ref());
-        self.entry = Some(entry.after(&state));
+        // The assessment is lent to what is hashed, not copied: it is most of a report.
+        let mut state = state_of(&self.claim.state, self.claim.version, None);
+        if let Some(row) = &mut self.assessment {
+            state["trace"] = row.trace.take();
+        }
+        self.entry = Some(entry.after_json(&state));
+        if let Some(row) = &mut self.assessment {
+            row.trace = state["trace"].take();
+        }
     }
 
     /// Tells its claimant, where he can be told.
@@ -130,5 +137,5 @@ pub(super) fn write(connection: &mut Connection, all: Vec<Kept>) -> AppResult<()
     tasks::open(connection, &tasks, false)?;
     audit::append(connection, &entries)?;
     webhook_messages::queue(connection, &unheard)?;
-    Ok(notices::queue(connection, &notices)?)
+    Ok(notices::queue_new(connection, &notices)?)
 }
