@@ -133,7 +133,7 @@ fn the_schema_in_the_code_is_the_migrated_databases() {
             "SELECT string_agg(line, E'\\n' ORDER BY line COLLATE \"C\") FROM (
                  SELECT c.table_name || '.' || c.column_name || ' ' || CASE c.udt_name
                      WHEN 'int2' THEN 'Int2' WHEN 'int4' THEN 'Int4' WHEN 'int8' THEN 'Int8' WHEN 'text' THEN 'Text'
-                     WHEN 'bool' THEN 'Bool' WHEN 'uuid' THEN 'Uuid' WHEN 'jsonb' THEN 'Jsonb' WHEN 'bytea' THEN 'Bytea'
+                     WHEN 'bool' THEN 'Bool' WHEN 'uuid' THEN 'Uuid' WHEN 'json' THEN 'Json' WHEN 'jsonb' THEN 'Jsonb' WHEN 'bytea' THEN 'Bytea'
                      WHEN 'timestamptz' THEN 'Timestamptz' WHEN 'date' THEN 'Date' WHEN 'numeric' THEN 'Numeric'
                      ELSE '?' || c.udt_name END || CASE c.is_nullable WHEN 'YES' THEN ' null' ELSE '' END AS line
                  FROM information_schema.columns AS c JOIN information_schema.tables AS t USING (table_schema, table_name)

@@ -102,7 +102,7 @@ pub fn find_open(connection: &mut Connection, incident_key: i32) -> StoreResult<
 }
 
 /// The least and the usual number of chunks that even a small incident is cut into, so that workers can share it.
-const SMALLEST_CHUNK: i64 = 1_000;
+const SMALLEST_CHUNK: i64 = 4_000;
 const CHUNKS_TO_SHARE: i64 = 16;
 /// How many rows of a sample speak for a chunk: its size then differs from the wanted one by a tenth, give or take.
 const SAMPLES_A_CHUNK: i64 = 100;

@@ -62,7 +62,7 @@ impl Intake {
             }
             state.under_way.insert(name);
             state.waiting.push_back(Waiting { order, answer });
-            if state.writers < std::env::var("TUNE_WRITERS").ok().and_then(|t| t.parse().ok()).unwrap_or(WRITERS) {
+            if state.writers < WRITERS {
                 state.writers += 1;
                 let intake = Arc::clone(&self);
                 spawn_blocking(move || intake.write());

@@ -268,8 +268,9 @@ impl<'a> Plan<'a> {
         }
         let mut ids: Vec<(Uuid, &str)> = credits.iter().map(|due| (due.row.id, due.row.subject.as_str())).collect();
         ids.sort_unstable();
-        match ids.array_windows().find(|[(a, _), (b, _)]| a == b) {
-            Some([(_, subject), _]) => {
+        match ids.windows(2).find(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
+            Some(pair) => {
+                let subject = pair.first().map_or("a credit", |(_, subject)| subject);
                 Err(StoreError::corrupt(format!("{subject} of one customer stands twice")).into())
             }
             None => Ok(()),
