@@ -194,23 +194,21 @@ fn execute(
     };
     reach(Point::Opened);
     keep_freed_memory();
-    let outcomes: Vec<AppResult<()>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..order.workers.max(1)).map(|_| scope.spawn(|| work.until_done())).collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread.join().unwrap_or_else(|_| Err(AppError::Refused("a worker of the batch job panicked".into())))
-            })
-            .collect()
-    });
-    let failure = outcomes.into_iter().find_map(Result::err);
-    reach(Point::Closing);
-    let is_left = watcher.is_leaving() && failure.is_none() && !work.is_over()?;
-    let tally = work.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (state, stopped) = match is_left {
-        true => (RunState::Running, Some("this process ends; the next one goes on".to_owned())),
-        false => close(context, run.id, &tally, failure)?,
+    let (state, stopped) = loop {
+        let failure = work.by_all(order.workers);
+        reach(Point::Closing);
+        let tally = work.tally();
+        if watcher.is_leaving() && failure.is_none() && !work.is_over()? {
+            break (RunState::Running, Some("this process ends; the next one goes on".to_owned()));
+        }
+        let has_failed = failure.is_some();
+        let closed = close(context, run.id, &tally, failure)?;
+        // Somebody paused it and let it go on, all while the workers came home: there is more to do.
+        if closed.0 != RunState::Running || has_failed {
+            break closed;
+        }
     };
+    let tally = work.tally();
     let budgets = app.store.with(|connection| context.budget_states(connection, &tally))?;
     let plan = run.plan_hash.clone();
     let (run, state) = (Some(run.id), Some(state));
@@ -233,7 +231,9 @@ fn close(
     };
     context.app.store.transaction(|connection| {
         let at = Utc::now();
-        if let Some(run) = run_lifecycle::advance(connection, run_id, action, reason.as_deref(), at)? {
+        let is_unfinished = action == RunMove::Finish && runs::chunks_left(connection, run_id)? > 0;
+        if !is_unfinished && let Some(run) = run_lifecycle::advance(connection, run_id, action, reason.as_deref(), at)?
+        {
             let detail = serde_json::json!({ "credits": tally.credits, "exceptions": tally.exceptions });
             let entry = context.actor.entry(action.action(), format!("run {run_id}"), detail);
             audit::append(connection, &[entry.before(&RunState::Running.as_str()).after(&run.state)])?;
@@ -262,6 +262,26 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Works with so many workers until each has come home; the first failure, if any.
+    fn by_all(&self, workers: usize) -> Option<AppError> {
+        let outcomes: Vec<AppResult<()>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..workers.max(1)).map(|_| scope.spawn(|| self.until_done())).collect();
+            threads
+                .into_iter()
+                .map(|thread| {
+                    let panicked = |_| Err(AppError::Refused("a worker of the batch job panicked".into()));
+                    thread.join().unwrap_or_else(panicked)
+                })
+                .collect()
+        });
+        outcomes.into_iter().find_map(Result::err)
+    }
+
+    /// What was issued so far.
+    fn tally(&self) -> Tally {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Works until no chunk is left, whoever did them, or until somebody has to stop.
     fn until_done(&self) -> AppResult<()> {
         let mut tries = 0;
