@@ -22,6 +22,8 @@ pub mod roster_file;
 pub mod second_factor;
 pub mod secrets;
 pub mod settings;
+pub mod shapes;
+pub mod spreadsheet;
 pub mod telemetry;
 pub mod use_cases;
 pub mod workers;

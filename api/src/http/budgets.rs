@@ -16,6 +16,7 @@ use super::query::query;
 use crate::app::App;
 use crate::error::AppError;
 use crate::rights::Right;
+use crate::shapes::{Asset, Money, Slug};
 use crate::use_cases::budgets::{self, Act, BudgetOrder, BudgetsView, RequestView};
 use crate::use_cases::once::{Done, Once};
 
@@ -25,6 +26,7 @@ use crate::use_cases::once::{Done, Once};
 #[serde(deny_unknown_fields)]
 pub struct BudgetsOf {
     /// The incident.
+    #[param(inline, value_type = Slug)]
     pub incident: String,
 }
 
@@ -33,16 +35,16 @@ pub struct BudgetsOf {
 #[serde(deny_unknown_fields)]
 pub struct NewBudget {
     /// The incident.
-    #[schema(example = "kakao-2022-10-15")]
+    #[schema(value_type = Slug, example = "kakao-2022-10-15")]
     pub incident: String,
     /// The service.
-    #[schema(example = "melon")]
+    #[schema(value_type = Slug, example = "melon")]
     pub service: String,
     /// The asset.
-    #[schema(example = "day:melon")]
+    #[schema(value_type = Asset, example = "day:melon")]
     pub asset: String,
     /// How much, in the asset's unit.
-    #[schema(value_type = String, example = "300000")]
+    #[schema(value_type = Money, example = "300000")]
     pub amount: Decimal,
 }
 
@@ -61,8 +63,8 @@ pub struct NewBudget {
 pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadBudgets)?;
     let query: BudgetsOf = query(&request)?;
-    let incident = IncidentId::parse(&query.incident)
-        .map_err(|error| ApiError::with_detail(Code::InvalidRequest, format!("incident: {error}")))?;
+    let incident =
+        IncidentId::parse(&query.incident).map_err(|error| ApiError::field("/incident", error.to_string()))?;
     Ok(HttpResponse::Ok().json(web::block(move || budgets::list(&app, &incident)).await??))
 }
 

@@ -12,9 +12,10 @@ use validator::Validate;
 use super::body;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
-use super::query::query;
+use super::query::{bounded, query};
 use crate::app::App;
 use crate::rights::Right;
+use crate::shapes::{Money, Opaque, Slug};
 use crate::use_cases::credits::{self, Correction, CreditView, Ground};
 use crate::use_cases::ledger;
 
@@ -65,7 +66,7 @@ pub struct TransfersAfter {
     pub cursor: Option<String>,
     /// How many, at most 500; 100 when none.
     #[param(minimum = 1, maximum = 500)]
-    pub limit: Option<u16>,
+    pub limit: Option<i64>,
     /// Only what was recorded until then; the first page says until when, and the next ones keep to it.
     pub at: Option<DateTime<Utc>>,
 }
@@ -83,8 +84,9 @@ pub struct TransfersAfter {
 )]
 pub async fn transfers(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadLedger)?;
-    let query: TransfersAfter = query(&request)?;
-    let page = web::block(move || ledger::page(&app, query.cursor.as_deref(), query.limit, query.at)).await??;
+    let TransfersAfter { cursor, limit, at } = query(&request)?;
+    let limit = bounded(limit, ledger::PAGE, ledger::MAX_PAGE)?;
+    let page = web::block(move || ledger::page(&app, cursor.as_deref(), limit, at)).await??;
     Ok(HttpResponse::Ok().json(page))
 }
 
@@ -94,6 +96,7 @@ pub async fn transfers(app: web::Data<App>, staff: Staff, request: HttpRequest) 
 #[serde(deny_unknown_fields)]
 pub struct OfCustomer {
     /// The customer.
+    #[param(inline, value_type = Opaque)]
     pub customer: String,
 }
 
@@ -116,8 +119,8 @@ pub struct CreditList {
 pub async fn credits_of(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadLedger)?;
     let query: OfCustomer = query(&request)?;
-    let customer = CustomerId::parse(&query.customer)
-        .map_err(|error| ApiError::with_detail(Code::InvalidRequest, error.to_string()))?;
+    let customer =
+        CustomerId::parse(&query.customer).map_err(|error| ApiError::field("/customer", error.to_string()))?;
     let credits = web::block(move || credits::list(&app, &customer)).await??;
     Ok(HttpResponse::Ok().json(CreditList { credits }))
 }
@@ -127,12 +130,13 @@ pub async fn credits_of(app: web::Data<App>, staff: Staff, request: HttpRequest)
 #[serde(deny_unknown_fields)]
 pub struct Reversal {
     /// Why, as a code.
-    #[schema(example = "credited-in-error")]
+    #[schema(value_type = Slug, example = "credited-in-error")]
     pub reason: String,
     /// Whose it is; without, the whole ledger is searched.
+    #[schema(value_type = Option<Opaque>)]
     pub customer: Option<String>,
     /// How much, in the asset's unit; the whole when none.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Money>)]
     pub amount: Option<Decimal>,
     /// From when it counts for people; today when none. Balances of the past stay what they were.
     pub date: Option<NaiveDate>,

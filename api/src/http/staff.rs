@@ -11,8 +11,10 @@ use validator::Validate;
 use super::body;
 use super::identity::Staff;
 use super::problem::{ApiResult, Problem};
+use super::query::{PageOfNames, page_of_names};
 use crate::app::App;
 use crate::rights::{Right, Role};
+use crate::shapes::Slug;
 use crate::use_cases::enrolment::{self, Invitation};
 use crate::use_cases::staff::{self, MemberView, NewMember};
 
@@ -29,7 +31,7 @@ pub struct NewStaff {
     /// Only these services; all when absent.
     #[serde(default)]
     #[validate(length(max = 200, message = "are more than 200"))]
-    #[schema(value_type = Option<Vec<String>>, max_items = 200)]
+    #[schema(value_type = Option<Vec<Slug>>, max_items = 200)]
     pub services: Option<Vec<ServiceId>>,
     /// The largest amount of money decided alone, in the currency's unit; what the role may when absent.
     #[serde(default)]
@@ -60,15 +62,16 @@ pub struct Revoked {
 
 /// List the members of staff
 #[utoipa::path(
-    get, path = "/v1/staff", tag = "staff", operation_id = "list_staff",
+    get, path = "/v1/staff", tag = "staff", operation_id = "list_staff", params(PageOfNames),
     responses(
-        (status = 200, description = "Everybody, by name", body = Vec<MemberView>),
+        (status = 200, description = "A page of them, by name", body = Vec<MemberView>),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn list(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse> {
+pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadStaff)?;
-    let members = web::block(move || staff::list(&app)).await??;
+    let page = page_of_names(&request)?;
+    let members = web::block(move || staff::list(&app, &page)).await??;
     Ok(HttpResponse::Ok().json(members))
 }
 
