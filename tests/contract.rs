@@ -381,6 +381,41 @@ fn parameters_are_bounded_and_named() {
     });
 }
 
+/// The most memory that a server has taken so far, in KiB.
+fn most_memory(server: &Server) -> i64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_export_of_many_claims_takes_a_pages_memory() {
+    const CLAIMS: usize = 150_000;
+    Redress::test(|redress| {
+        redress.with_incident();
+        let server = redress.serve();
+        let reader = redress.client(&server, "ann", "agent");
+        assert_eq!(server.claim("first", &crate::harness::merchant_claim("m-1", "1")).status, 201);
+        redress.sql(&format!(
+            "INSERT INTO claim (customer_id, id, reference, incident_id, service_id, state, facts, version, created_at, submitted_at, updated_at)
+             SELECT '=x-' || n, gen_random_uuid(), 'R-' || n, incident_id, service_id, 'declined', '{{}}', 1, now(), now(), now()
+             FROM claim, generate_series(2, {CLAIMS}) AS n WHERE customer_id = 'm-1';
+             ANALYZE claim"
+        ));
+        assert_eq!(reader.get("/v1/claims/export?q=m-1").text().lines().count(), 2);
+        let before = most_memory(&server);
+        let export = reader.get("/v1/claims/export");
+        let grown = most_memory(&server) - before;
+        let text = export.text();
+        assert_eq!(text.lines().count(), CLAIMS + 1);
+        assert!(text.contains(",'=x-2,") && !text.contains(",=x-"), "a cell is a formula");
+        println!("{} KiB of CSV, {grown} KiB more memory", text.len() >> 10);
+        assert!(grown < (text.len() >> 10) as i64 / 2, "{grown} KiB more for {} KiB of CSV", text.len() >> 10);
+        redress.sql("DELETE FROM claim WHERE customer_id LIKE '=x-%'");
+    });
+}
+
 #[test]
 fn every_route_counts_and_refuses_beyond_the_limit() {
     Redress::test(|redress| {

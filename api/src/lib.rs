@@ -26,6 +26,7 @@ pub mod shapes;
 pub mod spreadsheet;
 pub mod telemetry;
 pub mod use_cases;
+pub mod whole;
 pub mod workers;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

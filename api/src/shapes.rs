@@ -6,6 +6,8 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::rights::Right;
+
 macro_rules! shapes {
     ($($(#[$doc:meta])* $name:ident = $builder:expr;)*) => {$(
         $(#[$doc])*
@@ -46,10 +48,16 @@ shapes! {
     HowBadly = ObjectBuilder::new().enum_values(Some(["degraded", "unavailable"]));
     /// What a decision grants: all, part or nothing of what is claimed.
     Outcome = ObjectBuilder::new().enum_values(Some(["approve", "part", "decline"]));
+    /// A right that an API key can have: none that takes a second factor.
+    Scope = ObjectBuilder::new().enum_values(Some(scopes()));
     /// The order of a list.
     Order = ObjectBuilder::new().enum_values(Some(["created", "-created"]));
     /// States of claims, separated by commas.
     States = text(STATES, 200);
+}
+
+fn scopes() -> impl Iterator<Item = &'static str> {
+    Right::ALL.iter().filter(|right| !right.needs_step_up()).map(|right| right.as_str())
 }
 
 const STATES: &str = "^(draft|submitted|in_review|needs_information|approved|partly_approved|declined|issued|closed|withdrawn|pending_policy)(,(draft|submitted|in_review|needs_information|approved|partly_approved|declined|issued|closed|withdrawn|pending_policy))*$";

@@ -5,6 +5,7 @@ The test that starts the tool (tests/schemathesis.rs) writes both into the file 
 
 import base64
 import hmac
+import itertools
 import json
 import os
 import struct
@@ -13,12 +14,17 @@ import time
 from urllib.parse import parse_qs, urlparse
 
 import schemathesis
+from schemathesis.auths import GLOBAL_AUTH_STORAGE, AuthContext
+from schemathesis.core.parameters import ParameterLocation
 
 with open(os.environ["REDRESS_KNOWN"], encoding="utf-8") as file:
     KNOWN = json.load(file)
 
+REQUESTS = {known["operation"]: known for known in KNOWN["requests"]}
 SPARE = list(KNOWN["spare"])
 LOCK = threading.Lock()
+COUNT = itertools.count()
+KEY = "Idempotency-Key"
 
 
 def operation_id(operation):
@@ -27,6 +33,12 @@ def operation_id(operation):
 
 def schemes(operation):
     return {scheme for requirement in operation.definition.raw.get("security", []) for scheme in requirement}
+
+
+@schemathesis.serializer("application/toml")
+def toml(context, value):
+    """A file is a text; what else is generated for one is sent as its JSON, which is no TOML."""
+    return (value if isinstance(value, str) else json.dumps(value)).encode(errors="replace")
 
 
 @schemathesis.auth(refresh_interval=None)
@@ -43,44 +55,56 @@ class Credentials:
             return KNOWN["staff"]
         if "claimant" in schemes(operation):
             parameters = case.path_parameters or {}
-            claim = parameters.get("id", parameters.get("claim"))
-            return KNOWN["claims"].get(claim, KNOWN["own"])
+            return KNOWN["claims"].get(parameters.get("id", parameters.get("claim")), KNOWN["own"])
         return None
 
     def set(self, case, data, context):
-        if data is not None:
-            case.headers["Authorization"] = f"Bearer {data}"
+        case.headers["Authorization"] = f"Bearer {data}"
+
+
+def is_positive(case, location):
+    return case.meta is not None and not case.meta.is_negative_at(location)
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """The member who asks, and his session, are not ended in the midst of it."""
+    operation = operation_id(case.operation)
     parameters = case.path_parameters or {}
-    if operation_id(case.operation) in ("revoke_staff", "reset_staff") and parameters.get("name") == "root":
+    # Half of the requests are about objects that there are: ids cannot be guessed. Links bring their own.
+    known = REQUESTS.get(operation)
+    single = case.meta is not None and case.meta.phase.name.value in ("coverage", "fuzzing")
+    if known and parameters and single and is_positive(case, ParameterLocation.PATH) and next(COUNT) % 2 == 0:
+        parameters.update(known["path"])
+        if "claimant" in schemes(case.operation) and case._has_explicit_auth:
+            GLOBAL_AUTH_STORAGE.set(case, AuthContext(operation=case.operation, app=None))
+    # Each request is another than those before, so it has a key of its own: a key that comes again with another request is
+    # refused, as it must be.
+    if KEY in (case.headers or {}) and is_positive(case, ParameterLocation.HEADER):
+        case.headers[KEY] = f"{operation}-{next(COUNT)}"
+    # The member who asks, and his session, are not ended in the midst of it.
+    if operation in ("revoke_staff", "reset_staff") and parameters.get("name") == "root":
         parameters["name"] = "leaver"
-    if operation_id(case.operation) == "end_session" and parameters.get("id") == KNOWN["session"]:
+    if operation == "end_session" and parameters.get("id") == KNOWN["session"]:
         parameters["id"] = "00000000-0000-7000-8000-000000000000"
 
 
 @schemathesis.hook
 def before_add_examples(context, examples):
-    """Adds the requests that are right."""
+    """Adds the request that is right."""
     operation = context.operation
-    for known in KNOWN["requests"]:
-        if known["operation"] != operation_id(operation):
-            continue
-        headers = {}
-        for parameter in operation.headers:
-            if parameter.name == "Idempotency-Key":
-                headers["Idempotency-Key"] = f"known-{operation_id(operation)}"
-        if known["version"] is not None:
-            headers["If-Match"] = f'"{known["version"]}"'
-        body = {}
-        if known["media_type"] is not None:
-            body = {"body": sent(known), "media_type": known["media_type"]}
-        examples.append(
-            operation.Case(path_parameters=known["path"], query=known["query"], headers=headers, **body)
-        )
+    known = REQUESTS.get(operation_id(operation))
+    if known is None:
+        return
+    headers = {}
+    if any(parameter.name == KEY for parameter in operation.headers):
+        headers[KEY] = f"known-{operation_id(operation)}"
+    if known["version"] is not None:
+        headers["If-Match"] = f'"{known["version"]}"'
+    body = {} if known["media_type"] is None else {"body": sent(known), "media_type": known["media_type"]}
+    case = operation.Case(path_parameters=known["path"], query=known["query"], headers=headers, **body)
+    if schemes(operation):
+        GLOBAL_AUTH_STORAGE.set(case, AuthContext(operation=operation, app=None))
+    examples.append(case)
 
 
 def sent(known):

@@ -18,9 +18,11 @@ use super::query::query;
 use super::session::{MAX_LISTED, Whose, only_own, uuid_of};
 use crate::app::App;
 use crate::rights::Right;
+use crate::shapes::Scope;
 use crate::use_cases::api_keys::{self, KeyView, KeyWithToken, NewKey};
 use crate::use_cases::once::{self, Once};
 use crate::use_cases::sessions::Means;
+use crate::whole;
 
 const DEFAULT_DAYS: i16 = 90;
 
@@ -39,10 +41,10 @@ pub struct NewApiKey {
     pub label: String,
     /// What it may do: rights of the member that take no second factor.
     #[validate(length(min = 1, max = 50, message = "must be 1 to 50"))]
-    #[schema(min_items = 1, max_items = 50)]
+    #[schema(value_type = Vec<Scope>, min_items = 1, max_items = 50)]
     pub scopes: Vec<Right>,
     /// How many days it works.
-    #[serde(default = "default_days")]
+    #[serde(default = "default_days", deserialize_with = "whole::number")]
     #[validate(range(min = 1, max = api_keys::MAX_DAYS, message = "must be from 1 to 365"))]
     #[schema(minimum = 1, maximum = 365)]
     pub days: i16,
@@ -78,10 +80,10 @@ pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> Ap
         (status = 201, description = "Made", body = KeyWithToken, headers(("Location" = String, description = "Where the keys are"))),
         (status = 400, description = "The body is not JSON, or the Idempotency-Key is missing", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such member", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The first request with this key is under way", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The member has too many keys, or the first request with this Idempotency-Key is under way", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field cannot be used, or the member has too many keys", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A field cannot be used, or the Idempotency-Key came with another body", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -75,6 +75,8 @@ codes! {
     InvalidRequest = ("invalid_request", UNPROCESSABLE_ENTITY, "The request is not valid");
     /// A part of the path is not what it must be.
     InvalidPath = ("invalid_path", BAD_REQUEST, "The path is not valid");
+    /// A header is not what it must be.
+    InvalidHeader = ("invalid_header", BAD_REQUEST, "A header is not valid");
     /// The header is missing or malformed.
     IdempotencyKeyMissing = ("idempotency_key_missing", BAD_REQUEST, "An Idempotency-Key is needed");
     /// The key came with another request before.

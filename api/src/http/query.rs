@@ -1,6 +1,7 @@
 //! The parameters behind the question mark, read after it is known who asks.
 
 use actix_web::HttpRequest;
+use redress_domain::id::MAX_NAME_LENGTH;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
@@ -27,6 +28,9 @@ pub struct PageOfNames {
 /// The page that a request asks for.
 pub fn page_of_names(request: &HttpRequest) -> ApiResult<Page> {
     let PageOfNames { after, limit } = query(request)?;
+    if after.as_ref().is_some_and(|after| after.chars().count() > MAX_NAME_LENGTH) {
+        return Err(ApiError::field("/after", format!("is longer than {MAX_NAME_LENGTH} characters")));
+    }
     Ok(Page { after: after.unwrap_or_default(), limit: bounded(limit, MAX_PAGE, MAX_PAGE)? })
 }
 
@@ -39,9 +43,8 @@ pub fn bounded(limit: Option<i64>, usual: i64, most: i64) -> ApiResult<i64> {
 /// The parameters of a request; one that is unknown, missing or cannot be read is named.
 pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> ApiResult<T> {
     let text = request.query_string().as_bytes();
-    let pairs = form_urlencoded::parse(text);
     // PostgreSQL keeps no such character, so no parameter means anything with it.
-    if let Some((name, _)) = pairs.filter(|(_, value)| value.contains('\0')).next() {
+    if let Some((name, _)) = form_urlencoded::parse(text).find(|(_, value)| value.contains('\0')) {
         return Err(ApiError::field(format!("/{name}"), "has the character U+0000"));
     }
     let reader = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text));

@@ -29,6 +29,9 @@ use crate::use_cases::once::{self, Once};
 
 /// The most lines of a file of reports.
 const MAX_LINES: usize = 500;
+/// The columns of a file of reports, besides facts: what was reported, and by whom.
+const REPORT: [&str; 6] = ["incident", "service", "customer", "policy", "kind", "description"];
+const CONTACT: [&str; 5] = ["email", "name", "phone", "payout_account", "language"];
 /// The largest file of reports.
 const MAX_FILE: usize = 1024 * 1024;
 
@@ -249,6 +252,11 @@ fn lines_of(body: &[u8]) -> ApiResult<Vec<(usize, Value)>> {
     let fault = |error: csv::Error| ApiError::with_detail(Code::MalformedBody, error.to_string());
     let mut reader = csv::Reader::from_reader(body);
     let columns = reader.headers().map_err(fault)?.clone();
+    columns.iter().try_for_each(known_column)?;
+    if let Some(missing) = ["incident", "service", "customer"].iter().find(|name| !columns.iter().any(|c| c == **name))
+    {
+        return Err(ApiError::with_detail(Code::MalformedBody, format!("the column {missing} is missing")));
+    }
     let mut lines = Vec::new();
     for record in reader.records() {
         let record = record.map_err(fault)?;
@@ -257,39 +265,40 @@ fn lines_of(body: &[u8]) -> ApiResult<Vec<(usize, Value)>> {
             let detail = format!("at most {MAX_LINES} lines are taken at once");
             return Err(ApiError::with_detail(Code::BodyTooLarge, detail));
         }
-        lines.push((line, report_of(columns.iter().zip(record.iter()))?));
+        lines.push((line, report_of(columns.iter().zip(record.iter()))));
     }
     Ok(lines)
 }
 
-/// One line as the JSON document that it stands for.
-fn report_of<'a>(cells: impl Iterator<Item = (&'a str, &'a str)>) -> ApiResult<Value> {
+/// Refuses a column that no report has.
+fn known_column(name: &str) -> ApiResult<()> {
+    if REPORT.contains(&name) || CONTACT.contains(&name) || name.starts_with("fact.") {
+        return Ok(());
+    }
+    let known = format!("{}, {} and fact.NAME", REPORT.join(", "), CONTACT.join(", "));
+    Err(ApiError::with_detail(Code::MalformedBody, format!("the column {name:?} is unknown; known are {known}")))
+}
+
+/// One line, whose columns are known, as the JSON document that it stands for.
+fn report_of<'a>(cells: impl Iterator<Item = (&'a str, &'a str)>) -> Value {
     let (mut report, mut contact, mut facts) = (Map::new(), Map::new(), BTreeMap::new());
     for (column, cell) in cells.filter(|(_, cell)| !cell.is_empty()) {
-        match column {
-            "incident" | "service" | "customer" | "policy" | "kind" | "description" => {
-                report.insert(column.to_owned(), cell.into());
+        match column.strip_prefix("fact.") {
+            Some(name) => {
+                facts.insert(name.to_owned(), cell.to_owned());
             }
-            "email" | "name" | "phone" | "payout_account" | "language" => {
+            None if CONTACT.contains(&column) => {
                 contact.insert(column.to_owned(), cell.into());
             }
-            other => match other.strip_prefix("fact.") {
-                Some(name) => {
-                    facts.insert(name.to_owned(), cell.to_owned());
-                }
-                None => {
-                    let known = "incident, service, customer, policy, kind, description, email, name, phone, \
-                                 payout_account, language and fact.NAME";
-                    let detail = format!("the column {other:?} is unknown; known are {known}");
-                    return Err(ApiError::with_detail(Code::MalformedBody, detail));
-                }
-            },
+            None => {
+                report.insert(column.to_owned(), cell.into());
+            }
         }
     }
     report.insert("contact".into(), contact.into());
     report.insert("facts".into(), serde_json::json!(facts));
     report.insert("channel".into(), "file".into());
-    Ok(report.into())
+    report.into()
 }
 
 fn file_line(app: &App, staff: &Staff, actor: &Actor, key: &str, report: Value) -> ApiResult<ClaimAnswer> {

@@ -77,7 +77,15 @@ pub async fn import(
     };
     let upload = Upload::begin(&app, kind)?;
     let upload = upload.receive(payload).await?;
-    let done = web::block(move || rosters::import(&app, &upload.path, &incident, None, &actor)).await??;
+    let done = web::block(move || {
+        let file = upload.path.display().to_string();
+        rosters::import(&app, &upload.path, &incident, None, &actor).map_err(|error| match error {
+            // Where the body was put is nobody's business.
+            AppError::Invalid(detail) => AppError::Invalid(detail.replace(&file, "body")),
+            other => other,
+        })
+    })
+    .await??;
     let rosters::Imported { accepted, refused, first_refusals, .. } = done;
     Ok(HttpResponse::Ok().json(RosterImported { accepted, refused, first_refusals }))
 }

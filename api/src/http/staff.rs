@@ -17,6 +17,10 @@ use crate::rights::{Right, Role};
 use crate::shapes::Slug;
 use crate::use_cases::enrolment::{self, Invitation};
 use crate::use_cases::staff::{self, MemberView, NewMember};
+use crate::whole;
+
+/// The most that a member may be let decide alone.
+const MOST_DECIDED: i64 = 1_000_000_000;
 
 /// Somebody who is to be a member of staff.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -34,9 +38,10 @@ pub struct NewStaff {
     #[schema(value_type = Option<Vec<Slug>>, max_items = 200)]
     pub services: Option<Vec<ServiceId>>,
     /// The largest amount of money decided alone, in the currency's unit; what the role may when absent.
-    #[serde(default)]
-    #[schema(minimum = 0)]
-    pub decides_up_to: Option<u32>,
+    #[serde(default, deserialize_with = "whole::option")]
+    #[validate(range(min = 0, max = MOST_DECIDED, message = "must be from 0 to 1000000000"))]
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    pub decides_up_to: Option<i64>,
 }
 
 /// A member who was added.
@@ -100,7 +105,7 @@ pub async fn add(
 ) -> ApiResult<HttpResponse> {
     let actor = staff.may(Right::ManageStaff)?;
     let NewStaff { name, role, services, decides_up_to } = body::json(&request, payload).await?;
-    let new = NewMember { name, role, services, decides_up_to: decides_up_to.map(i64::from) };
+    let new = NewMember { name, role, services, decides_up_to };
     let added = web::block(move || {
         let invitation = staff::add(&app, &new, &actor)?;
         Ok::<_, crate::error::AppError>(Added { name: new.name, role: new.role, invitation })

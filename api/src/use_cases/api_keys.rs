@@ -88,7 +88,7 @@ pub fn create(connection: &mut Connection, new: NewKey, actor: &Actor) -> AppRes
         return Err(AppError::Field(format!("/scopes/{index}"), format!("{} {why}", right.as_str())));
     }
     if api_keys::list(connection, Some(&new.staff), i64::MAX)?.len() >= MAX_KEYS {
-        return Err(AppError::Refused(format!("{} has {MAX_KEYS} keys: revoke one first", new.staff)));
+        return Err(AppError::Conflict(format!("{} has {MAX_KEYS} keys: revoke one first", new.staff)));
     }
     let id = Uuid::now_v7();
     let detail = serde_json::json!({ "staff": new.staff, "scopes": new.scopes, "days": new.days });
