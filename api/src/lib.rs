@@ -33,8 +33,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// The batch job and the server allocate small things by the million; this allocator takes a third of the time for them, and
-/// gives whole pages back.
+/// The batch job and the server allocate small things by the million; the system's allocator gives their pages back after each
+/// chunk and faults them in again for the next.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -42,9 +42,6 @@ const CHUNK_SIZE: i64 = 20_000;
 /// How long to wait for chunks that other workers hold before looking again.
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
 
-/// How much memory a worker frees and needs again with every chunk, at the most.
-const FREED_A_CHUNK: usize = 31 << 20;
-
 /// How often a chunk that met another transaction is tried again.
 const MAX_TRIES: u32 = 50;
 
@@ -166,13 +163,6 @@ fn may_issue(app: &App, actor: &Actor) -> AppResult<()> {
     app.store.with(|connection| super::staff::require_everywhere(connection, &actor.name, Right::RunIssue)).map(drop)
 }
 
-/// Lets the allocator keep what one chunk frees for the next. The GNU C library gives the end of its heap back to the system
-/// whenever more of it is free than twice the largest mapped block that was ever freed (mallopt(3), `M_MMAP_THRESHOLD`): so
-/// it is shown a block of that size, which nobody touches. Elsewhere this is nothing.
-fn keep_freed_memory() {
-    drop(std::hint::black_box(Vec::<u8>::with_capacity(FREED_A_CHUNK)));
-}
-
 /// Works on a run until no chunk is left or somebody has to stop.
 fn execute(
     context: &Context<'_>,
@@ -193,7 +183,6 @@ fn execute(
         tally: Mutex::default(),
     };
     reach(Point::Opened);
-    keep_freed_memory();
     let (state, stopped) = loop {
         let failure = work.by_all(order.workers);
         reach(Point::Closing);
