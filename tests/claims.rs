@@ -224,6 +224,9 @@ fn a_claim_is_shown_to_the_holder_of_its_token_only() {
         // What happened to it is told when it is looked at.
         let history = seen.as_object_mut().unwrap().remove("history").unwrap();
         assert_eq!((history[0]["event"].as_str(), history[0]["by"].as_str()), (Some("file"), Some("claimant")));
+        // So is every step of its assessment.
+        let trace = seen["assessment"].as_object_mut().unwrap().remove("trace").unwrap();
+        assert_eq!(trace["rules"].as_array().unwrap().last().unwrap()["rule"], "first-tier");
         assert_eq!(seen, expected);
         server.get(&path, &[]).is_problem(401, "unauthorised");
         server.get(&path, &[("authorization", "Basic x")]).is_problem(401, "unauthorised");

@@ -10,7 +10,7 @@ use redress_domain::{Holding, Incident};
 use redress_store::holdings::HoldingRow;
 use redress_store::{Connection, StoreError, policies};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use crate::app::App;
@@ -266,7 +266,7 @@ fn to_people(queue: &str, active: Option<&ActivePolicy>, note: &str) -> StoredAs
             ko: "담당자가 내용을 확인하고 있습니다.".into(),
             en: "A person is looking at your report.".into(),
         },
-        trace: (!note.is_empty()).then(|| serde_json::json!({ "note": note })),
+        trace: (!note.is_empty()).then(|| to_raw_value(&serde_json::json!({ "note": note })).ok()).flatten(),
     }
 }
 
@@ -298,6 +298,6 @@ fn stored(active: &ActivePolicy, explained: &Assessment) -> AppResult<StoredAsse
         version: Some(active.policy.version().to_owned()),
         rule: explained.rule.clone(),
         sentence: Text { ko: explained.sentence(Language::Korean), en: explained.sentence(Language::English) },
-        trace: Some(serde_json::to_value(explained).map_err(StoreError::corrupt)?),
+        trace: Some(to_raw_value(explained).map_err(StoreError::corrupt)?),
     })
 }

@@ -1,11 +1,12 @@
 //! What reports are read by, incidents and the policies in force: kept between transactions, and whether it still holds is asked
-//! in each by two small questions.
+//! in each by one small question.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redress_domain::id::IncidentId;
-use redress_store::incidents::{self, Loaded, StoredIncident};
+use redress_store::in_force::{self, State};
+use redress_store::incidents::{self, StoredIncident};
 use redress_store::{Connection, policies};
 
 use crate::app::App;
@@ -49,25 +50,18 @@ struct Known {
     incidents: Incidents,
 }
 
-/// Whatever changes an incident, or what is in force for it, changes this.
-#[derive(Default, Clone, PartialEq)]
-struct State {
-    incidents: Vec<Loaded>,
-    versions: Vec<i32>,
-}
-
 impl InForce {
-    /// These incidents as they stand now.
+    /// These incidents as they stand now, and whether any webhook wants to hear what happens to claims.
     pub fn of<'a>(
         &self,
         app: &App,
         connection: &mut Connection,
         wanted: impl Iterator<Item = &'a IncidentId>,
-    ) -> AppResult<Incidents> {
-        let state = State { incidents: incidents::loaded(connection)?, versions: policies::keys_in_force(connection)? };
+    ) -> AppResult<(Incidents, bool)> {
+        let state = in_force::state(connection)?;
         let mut incidents = self.known_in(&state);
         for id in wanted {
-            let exists = state.incidents.iter().any(|loaded| loaded.name == id.as_str());
+            let exists = state.names.iter().any(|name| name == id.as_str());
             if exists && !incidents.contains_key(id) {
                 let incident = Arc::new(IncidentInForce::load(app, connection, id)?);
                 incidents.insert(id.clone(), Arc::clone(&incident));
@@ -78,7 +72,7 @@ impl InForce {
                 }
             }
         }
-        Ok(incidents)
+        Ok((incidents, state.has_listeners))
     }
 
     /// What is known in a state; of another nothing is kept.

@@ -19,6 +19,7 @@ use redress_store::embedded::{Embedded, Options, Role as DatabaseRole};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use crate::processor;
 use crate::report::{Report, Scale, median, rounded};
 
 /// The hidden name under which this program runs a server or the client in a process of its own.
@@ -82,6 +83,8 @@ fn report(rounds: usize, claims: usize, ours: &[Measured], bare: &[Measured]) ->
     figure("p50_ms_bare", of(bare, |one| one.p50_ms));
     figure("p99_ms", of(ours, |one| one.p99_ms));
     figure("p99_ms_bare", of(bare, |one| one.p99_ms));
+    let processor = |all: &[Measured]| json!({ "server": of(all, |one| one.server_us), "database": of(all, |one| one.database_us) });
+    figure("processor_microseconds_a_claim", json!({ "ours": processor(ours), "bare": processor(bare) }));
     figure("ratio_lowest", json!(rounded(ratios.iter().copied().fold(f64::INFINITY, f64::min))));
     figure("ratio_highest", json!(rounded(ratios.iter().copied().fold(0.0, f64::max))));
     Report { name: "intake", ratio, bar: BAR, holds: ratio >= BAR, rounds, figures }
@@ -92,6 +95,9 @@ struct Measured {
     seconds: f64,
     p50_ms: f64,
     p99_ms: f64,
+    /// Microseconds of processor time a claim.
+    server_us: f64,
+    database_us: f64,
 }
 
 fn said(error: impl std::fmt::Display) -> String {
@@ -151,6 +157,12 @@ impl Ground {
 
     /// Sends so many claims, from the customer with number `first` on, from a process of its own.
     fn send(&self, server: &Server, first: usize, claims: usize) -> Result<Measured, String> {
+        let used = || {
+            let database = self.database.pid().and_then(|pid| u32::try_from(pid).ok());
+            let database = database.ok_or("the database server does not run")?;
+            Ok::<_, String>([processor::seconds_of(server.child.id())?, processor::seconds_of(database)?])
+        };
+        let before = used()?;
         let output = Command::new(std::env::current_exe().map_err(said)?)
             .args([CHILD, "client", &server.address, &first.to_string(), &claims.to_string()])
             .stderr(Stdio::inherit())
@@ -161,7 +173,16 @@ impl Ground {
         }
         let document: Value = serde_json::from_slice(&output.stdout).map_err(said)?;
         let number = |name: &str| document[name].as_f64().ok_or_else(|| format!("the client did not say {name}"));
-        Ok(Measured { seconds: number("seconds")?, p50_ms: number("p50_ms")?, p99_ms: number("p99_ms")? })
+        let after = used()?;
+        #[expect(clippy::cast_precision_loss, reason = "a count of claims is far below 2^53")]
+        let a_claim = |which: usize| (after[which] - before[which]) * 1e6 / claims as f64;
+        Ok(Measured {
+            seconds: number("seconds")?,
+            p50_ms: number("p50_ms")?,
+            p99_ms: number("p99_ms")?,
+            server_us: a_claim(0),
+            database_us: a_claim(1),
+        })
     }
 
     /// What was acknowledged is there, once.

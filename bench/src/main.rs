@@ -6,6 +6,7 @@
 mod intake;
 mod issue;
 mod policy;
+mod processor;
 mod queue;
 mod report;
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -20,6 +21,12 @@ impl IdError {
         // A hostile value may be megabytes long; the message shows its beginning.
         let value = value.chars().take(80).collect();
         Self { kind, value, reason: reason.into() }
+    }
+
+    /// The beginning of the text that is not one.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
     }
 }
 
@@ -57,12 +64,13 @@ fn check_opaque(kind: &'static str, text: &str) -> Result<(), IdError> {
     Ok(())
 }
 
+/// What stands in every row of a batch is shared, not copied.
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $kind:literal, $check:ident) => {
+    ($(#[$doc:meta])* $name:ident($text:ty), $kind:literal, $check:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Box<str>);
+        pub struct $name($text);
 
         impl $name {
             /// Parses the identifier; the error names its kind and what is wrong.
@@ -95,13 +103,13 @@ macro_rules! text_id {
             type Error = IdError;
             fn try_from(text: String) -> Result<Self, IdError> {
                 $check($kind, &text)?;
-                Ok(Self(text.into_boxed_str()))
+                Ok(Self(text.into()))
             }
         }
 
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                id.0.into()
+                (*id.0).to_owned()
             }
         }
     };
@@ -109,28 +117,28 @@ macro_rules! text_id {
 
 text_id!(
     /// An incident's name, such as `kakao-2022-10-15`.
-    IncidentId, "incident", check_slug
+    IncidentId(Box<str>), "incident", check_slug
 );
 text_id!(
     /// A service's name, such as `melon`.
-    ServiceId, "service", check_slug
+    ServiceId(Arc<str>), "service", check_slug
 );
 text_id!(
     /// A policy's name, such as `kakaotalk-merchant-loss`; its versions are told apart by content hash.
-    PolicyId, "policy", check_slug
+    PolicyId(Box<str>), "policy", check_slug
 );
 text_id!(
     /// The operator's own opaque id of a customer.
-    CustomerId, "customer", check_opaque
+    CustomerId(Arc<str>), "customer", check_opaque
 );
 text_id!(
     /// The operator's own id of a holding, unique for a customer, incident and service.
-    HoldingRef, "holding", check_opaque
+    HoldingRef(Box<str>), "holding", check_opaque
 );
 
 text_id!(
     /// Why somebody corrected the ledger, such as `credited-in-error`: a code, never a story about a person.
-    ReasonCode, "reason", check_slug
+    ReasonCode(Box<str>), "reason", check_slug
 );
 
 macro_rules! uuid_id {

@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{Binary, Jsonb, Nullable, Text, Timestamptz};
 use redress_domain::hex_bytes::HexBytes;
 use redress_domain::log::documents::spell;
 use redress_domain::log::{EntryDocument, canonical};
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
+use crate::prepared::prepared;
 use crate::schema::audit;
 
 /// One entry. Never holds personal data.
@@ -46,13 +48,6 @@ impl AuditEntry {
     #[must_use]
     pub fn after(mut self, state: &impl Serialize) -> Self {
         self.after = canonical::hash(state);
-        self
-    }
-
-    /// The same of a state that is JSON already.
-    #[must_use]
-    pub fn after_json(mut self, state: &serde_json::Value) -> Self {
-        self.after = canonical::hash_of(state);
         self
     }
 
@@ -142,26 +137,40 @@ pub fn append(connection: &mut Connection, entries: &[AuditEntry]) -> StoreResul
     if entries.is_empty() {
         return Ok(());
     }
-    let rows: Vec<_> = entries
-        .iter()
-        .map(|entry| {
-            let hash = entry.document().content_hash();
-            let hash = hash.ok_or_else(|| StoreError::corrupt("an audit entry cannot be written as JSON"))?;
-            Ok((
-                audit::at.eq(entry.at),
-                audit::actor.eq(&entry.actor),
-                audit::origin.eq(&entry.origin),
-                audit::action.eq(&entry.action),
-                audit::object.eq(&entry.object),
-                audit::detail.eq(&entry.detail),
-                audit::before_hash.eq(entry.before.map(|hash| hash.0.to_vec())),
-                audit::after_hash.eq(entry.after.map(|hash| hash.0.to_vec())),
-                audit::hash.eq(hash.0.to_vec()),
-            ))
-        })
-        .collect::<StoreResult<_>>()?;
-    diesel::copy_from(audit::table).from_insertable(rows).execute(connection)?;
+    let mut insert = InsertEntries::with_capacity(entries.len());
+    for entry in entries {
+        let hash = entry.document().content_hash();
+        let hash = hash.ok_or_else(|| StoreError::corrupt("an audit entry cannot be written as JSON"))?;
+        insert.push(
+            entry.at,
+            &entry.actor,
+            &entry.origin,
+            &entry.action,
+            &entry.object,
+            &entry.detail,
+            entry.before.as_ref().map(|hash| hash.0.as_slice()),
+            entry.after.as_ref().map(|hash| hash.0.as_slice()),
+            hash.0.to_vec(),
+        );
+    }
+    insert.execute(connection)?;
     Ok(())
+}
+
+prepared! {
+    InsertEntries {
+        at: DateTime<Utc> => Timestamptz,
+        actor: &'a str => Text,
+        origin: &'a str => Text,
+        action: &'a str => Text,
+        object: &'a str => Text,
+        detail: &'a serde_json::Value => Jsonb,
+        before_hash: Option<&'a [u8]> => Nullable<Binary>,
+        after_hash: Option<&'a [u8]> => Nullable<Binary>,
+        hash: Vec<u8> => Binary,
+    },
+    "INSERT INTO audit (at, actor, origin, action, object, detail, before_hash, after_hash, hash) SELECT * FROM",
+    ""
 }
 
 /// An entry as people read it.

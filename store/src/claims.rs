@@ -2,12 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Nullable, Timestamptz};
+use diesel::sql_types::{Binary, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use redress_domain::claim::{ClaimMove, ClaimState};
 use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
+use crate::json::JsonText;
+use crate::prepared::prepared;
 use crate::schema::{assessment, claim, incident, personal, policy, policy_version, service, task};
 
 /// A claim as a row.
@@ -70,7 +72,7 @@ pub struct AssessmentRow {
     /// `award`, `decline`, `review` or `pending`.
     pub outcome: String,
     /// The assessment whole, with the trace that explains it.
-    pub trace: serde_json::Value,
+    pub trace: JsonText,
     /// When.
     pub assessed_at: DateTime<Utc>,
 }
@@ -94,9 +96,69 @@ pub fn insert(connection: &mut Connection, claims: &[ClaimRow], personal: &[Pers
     if claims.is_empty() {
         return Ok(());
     }
-    diesel::copy_from(claim::table).from_insertable(claims).execute(connection)?;
-    diesel::copy_from(personal::table).from_insertable(personal).execute(connection)?;
+    let mut insert = InsertClaims::with_capacity(claims.len());
+    for row in claims {
+        insert.push(
+            &row.customer_id,
+            row.id,
+            &row.reference,
+            row.incident_id,
+            row.service_id,
+            &row.state,
+            &row.facts,
+            row.version,
+            row.created_at,
+            row.submitted_at,
+            row.updated_at,
+            &row.kind,
+            &row.channel,
+            row.loss,
+            row.duplicate_of,
+            row.credited_at,
+        );
+    }
+    insert.execute(connection)?;
+    let mut insert = InsertPersonal::with_capacity(personal.len());
+    for row in personal {
+        insert.push(&row.customer_id, row.claim_id, &row.sealed, row.address.as_deref());
+    }
+    insert.execute(connection)?;
     Ok(())
+}
+
+prepared! {
+    InsertClaims {
+        customer_id: &'a str => Text,
+        id: Uuid => SqlUuid,
+        reference: &'a str => Text,
+        incident_id: i32 => Integer,
+        service_id: i32 => Integer,
+        state: &'a str => Text,
+        facts: &'a serde_json::Value => Jsonb,
+        version: i32 => Integer,
+        created_at: DateTime<Utc> => Timestamptz,
+        submitted_at: Option<DateTime<Utc>> => Nullable<Timestamptz>,
+        updated_at: DateTime<Utc> => Timestamptz,
+        kind: &'a str => Text,
+        channel: &'a str => Text,
+        loss: Option<Uuid> => Nullable<SqlUuid>,
+        duplicate_of: Option<Uuid> => Nullable<SqlUuid>,
+        credited_at: Option<DateTime<Utc>> => Nullable<Timestamptz>,
+    },
+    "INSERT INTO claim (customer_id, id, reference, incident_id, service_id, state, facts, version, created_at, submitted_at,
+                        updated_at, kind, channel, loss, duplicate_of, credited_at) SELECT * FROM",
+    ""
+}
+
+prepared! {
+    InsertPersonal {
+        customer_id: &'a str => Text,
+        claim_id: Uuid => SqlUuid,
+        sealed: &'a [u8] => Binary,
+        address: Option<&'a str> => Nullable<Text>,
+    },
+    "INSERT INTO personal (customer_id, claim_id, sealed, address) SELECT * FROM",
+    ""
 }
 
 /// Adds assessments.
@@ -104,8 +166,34 @@ pub fn insert_assessments(connection: &mut Connection, rows: &[AssessmentRow]) -
     if rows.is_empty() {
         return Ok(());
     }
-    diesel::copy_from(assessment::table).from_insertable(rows).execute(connection)?;
+    let mut insert = InsertAssessments::with_capacity(rows.len());
+    for row in rows {
+        insert.push(
+            &row.customer_id,
+            row.claim_id,
+            row.seq,
+            row.policy_version_id,
+            &row.outcome,
+            &row.trace,
+            row.assessed_at,
+        );
+    }
+    insert.execute(connection)?;
     Ok(())
+}
+
+prepared! {
+    InsertAssessments {
+        customer_id: &'a str => Text,
+        claim_id: Uuid => SqlUuid,
+        seq: i32 => Integer,
+        policy_version_id: Option<i32> => Nullable<Integer>,
+        outcome: &'a str => Text,
+        trace: &'a JsonText => Text,
+        assessed_at: DateTime<Utc> => Timestamptz,
+    },
+    "INSERT INTO assessment (customer_id, claim_id, seq, policy_version_id, outcome, trace, assessed_at) SELECT * FROM",
+    ""
 }
 
 /// A claim with the names of its incident and service, and its last assessment.
@@ -182,12 +270,22 @@ pub fn of_loss(connection: &mut Connection, customer: &str, loss: Uuid) -> Store
         .optional()?)
 }
 
-/// The claims in which any of these customers claimed any of these losses before; whose is whose is the caller's to see.
+/// The claims in which these customers claimed these losses before, pair by pair.
 pub fn of_losses(connection: &mut Connection, customers: &[&str], losses: &[Uuid]) -> StoreResult<Vec<ClaimRow>> {
-    Ok(claim::table
-        .filter(claim::customer_id.eq_any(customers).and(claim::loss.eq_any(losses)))
-        .select(ClaimRow::as_select())
-        .load(connection)?)
+    let mut asked = ClaimsOfLosses::with_capacity(customers.len());
+    for (customer, loss) in customers.iter().zip(losses) {
+        asked.push(customer, *loss);
+    }
+    Ok(asked.load(connection)?)
+}
+
+// One look into the index for each: two lists side by side would be looked up in every combination.
+prepared! {
+    ClaimsOfLosses { customer_id: &'a str => Text, loss: Uuid => SqlUuid } -> claim::SqlType,
+    "SELECT claimed.* FROM",
+    "AS asked (customer_id, loss)
+     CROSS JOIN LATERAL (SELECT * FROM claim WHERE claim.customer_id = asked.customer_id COLLATE \"C\" AND claim.loss = asked.loss
+                         OFFSET 0) AS claimed"
 }
 
 /// Changes what a draft says.

@@ -67,11 +67,41 @@ impl Store {
         in_transaction(&mut connection, work)
     }
 
+    /// A connection for one transaction after another.
+    #[must_use]
+    pub fn session(&self) -> Session {
+        Session { store: self.clone(), connection: None }
+    }
+
     /// The number of connections in use and idle.
     #[must_use]
     pub fn pool_state(&self) -> (u32, u32) {
         let state = self.pool.state();
         (state.connections - state.idle_connections, state.idle_connections)
+    }
+}
+
+/// A connection that is kept from one transaction to the next, so that it is taken from the pool, and asked whether it still
+/// works, once for all of them.
+pub struct Session {
+    store: Store,
+    connection: Option<PooledConnection<ConnectionManager<PgConnection>>>,
+}
+
+impl Session {
+    /// The same as [`Store::transaction`].
+    pub fn transaction<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&mut Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        // One that failed, or whose work panicked, goes back: the pool throws it away if it is broken.
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.store.connection()?,
+        };
+        let done = in_transaction(&mut connection, work)?;
+        self.connection = Some(connection);
+        Ok(done)
     }
 }
 

@@ -95,7 +95,7 @@ fn assessed(
             claim::facts,
             claim::submitted_at,
             assessment::policy_version_id,
-            sql::<Jsonb>("coalesce(assessment.trace -> 'awards', '[]')"),
+            sql::<Jsonb>("coalesce(assessment.trace::jsonb -> 'awards', '[]')"),
         ))
         .load(connection)?;
     // The newest assessment of a claim comes first; the older ones are history.

@@ -7,11 +7,12 @@ use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
 use diesel::serialize::{IsNull, Output, ToSql};
 use diesel::sql_types::Json;
-use redress_domain::id::{CustomerId, HoldingRef, ServiceId};
+use redress_domain::id::{CustomerId, HoldingRef, IdError, ServiceId};
 use redress_domain::{Attributes, Holding};
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
+use crate::json::JsonText;
 use crate::schema::{holding, holding_incoming};
 
 /// Attributes as a `json` column, read and written without a detour through a JSON tree.
@@ -32,16 +33,6 @@ impl ToSql<Json, Pg> for AttributesColumn {
     }
 }
 
-/// The text of a `json` column, not looked into yet.
-#[derive(Debug, Clone, FromSqlRow)]
-pub struct JsonText(Box<[u8]>);
-
-impl FromSql<Json, Pg> for JsonText {
-    fn from_sql(value: PgValue<'_>) -> diesel::deserialize::Result<Self> {
-        Ok(Self(value.as_bytes().into()))
-    }
-}
-
 /// A holding as the batch reads it: nothing of it is looked into before [`HeldRow::into_holding`], so that one corrupt row
 /// is set aside and does not end the run.
 #[derive(Debug, Clone, Queryable, Selectable)]
@@ -57,22 +48,28 @@ pub struct HeldRow {
     product: String,
     valid_from: Option<DateTime<Utc>>,
     valid_until: Option<DateTime<Utc>>,
-    #[diesel(deserialize_as = JsonText)]
     attributes: JsonText,
 }
 
 impl HeldRow {
-    /// The row as the domain has it, checked again; what was read moves over as it is.
-    pub fn into_holding(self, customer: &CustomerId, service: &ServiceId) -> StoreResult<Holding> {
+    /// The row as the domain has it, checked again; what was read moves over as it is. A row that is corrupt is named by its
+    /// reference.
+    pub fn into_holding(self, customer: &CustomerId, service: &ServiceId) -> Result<Holding, (String, StoreError)> {
+        let attributes = match self.attributes.read() {
+            Ok(attributes) => attributes,
+            Err(error) => return Err((self.reference, error)),
+        };
+        let corrupt = |error: IdError| (error.value().to_owned(), StoreError::corrupt(error));
+        let reference = HoldingRef::try_from(self.reference).map_err(corrupt)?;
         Ok(Holding {
             customer: customer.clone(),
             service: service.clone(),
-            reference: HoldingRef::try_from(self.reference).map_err(StoreError::corrupt)?,
+            reference,
             kind: self.kind.into_boxed_str(),
             product: self.product.into_boxed_str(),
             valid_from: self.valid_from,
             valid_until: self.valid_until,
-            attributes: serde_json::from_slice(&self.attributes.0).map_err(StoreError::corrupt)?,
+            attributes,
         })
     }
 }

@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt};
+use diesel::sql_types::{BigInt, Binary, Bool, Nullable, SmallInt, Text, Timestamptz};
 
 use crate::connection::Connection;
 use crate::error::StoreResult;
+use crate::prepared::prepared;
 use crate::schema::idempotency;
 
 /// An answer that was given.
@@ -32,10 +33,6 @@ diesel::define_sql_function! {
     /// Takes a lock that ends with the transaction; false when somebody holds it.
     fn pg_try_advisory_xact_lock(lock: BigInt) -> Bool;
 }
-diesel::define_sql_function! {
-    /// The members of an array, one a row.
-    fn unnest(members: Array<BigInt>) -> BigInt;
-}
 
 /// Takes the key for this transaction; false when another request holds it at this moment.
 /// `lock` is a number derived from customer and key.
@@ -43,21 +40,41 @@ pub fn try_lock(connection: &mut Connection, lock: i64) -> StoreResult<bool> {
     Ok(diesel::select(pg_try_advisory_xact_lock(lock)).get_result(connection)?)
 }
 
-/// The same for many keys at once, in their order.
-pub fn try_lock_all(connection: &mut Connection, locks: &[i64]) -> StoreResult<Vec<bool>> {
-    Ok(diesel::select(pg_try_advisory_xact_lock(unnest(locks))).load(connection)?)
-}
-
 /// The answer given under a key.
 pub fn find(connection: &mut Connection, customer: &str, key: &str) -> StoreResult<Option<SavedAnswer>> {
     Ok(idempotency::table.find((customer, key)).first(connection).optional()?)
 }
 
-/// The answers given under any of these keys to any of these customers; whose is whose is the caller's to see.
-pub fn find_all(connection: &mut Connection, customers: &[&str], keys: &[&str]) -> StoreResult<Vec<SavedAnswer>> {
-    Ok(idempotency::table
-        .filter(idempotency::customer_id.eq_any(customers).and(idempotency::key.eq_any(keys)))
-        .load(connection)?)
+/// A key, whose it is, and the number by which it is taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Key<'a> {
+    /// The customer.
+    pub customer: &'a str,
+    /// The key.
+    pub key: &'a str,
+    /// As of [`try_lock`].
+    pub lock: i64,
+}
+
+/// The same as [`try_lock`] and [`find`] for many keys at once, in their order: whether each was free, and the answer given under
+/// it. An answer that is committed in the instant between the two is not seen; the table's key then refuses a second one.
+pub fn take_all(connection: &mut Connection, keys: &[Key<'_>]) -> StoreResult<Vec<(bool, Option<SavedAnswer>)>> {
+    let mut asked = TakeKeys::with_capacity(keys.len());
+    for key in keys {
+        asked.push(key.customer, key.key, key.lock);
+    }
+    Ok(asked.load(connection)?)
+}
+
+prepared! {
+    TakeKeys { customer_id: &'a str => Text, key: &'a str => Text, lock: i64 => BigInt }
+        -> (Bool, Nullable<idempotency::SqlType>),
+    "SELECT pg_try_advisory_xact_lock(asked.lock), given.* FROM",
+    "WITH ORDINALITY AS asked (customer_id, key, lock, place)
+     LEFT JOIN LATERAL (SELECT * FROM idempotency
+                        WHERE idempotency.customer_id = asked.customer_id COLLATE \"C\" AND idempotency.key = asked.key COLLATE \"C\"
+                        OFFSET 0) AS given ON true
+     ORDER BY asked.place"
 }
 
 /// Keeps an answer.
@@ -71,6 +88,32 @@ pub fn save_all(connection: &mut Connection, answers: &[SavedAnswer]) -> StoreRe
     if answers.is_empty() {
         return Ok(());
     }
-    diesel::copy_from(idempotency::table).from_insertable(answers).execute(connection)?;
+    let mut insert = InsertAnswers::with_capacity(answers.len());
+    for row in answers {
+        insert.push(
+            &row.customer_id,
+            &row.key,
+            &row.request_hash,
+            row.status,
+            row.location.as_deref(),
+            &row.body,
+            row.created_at,
+        );
+    }
+    insert.execute(connection)?;
     Ok(())
+}
+
+prepared! {
+    InsertAnswers {
+        customer_id: &'a str => Text,
+        key: &'a str => Text,
+        request_hash: &'a [u8] => Binary,
+        status: i16 => SmallInt,
+        location: Option<&'a str> => Nullable<Text>,
+        body: &'a [u8] => Binary,
+        created_at: DateTime<Utc> => Timestamptz,
+    },
+    "INSERT INTO idempotency (customer_id, key, request_hash, status, location, body, created_at) SELECT * FROM",
+    ""
 }

@@ -48,23 +48,6 @@ pub fn source_hash(connection: &mut Connection, id: &IncidentId) -> StoreResult<
         .optional()?)
 }
 
-/// What an incident was last loaded from, and when.
-#[derive(Debug, Clone, PartialEq, Eq, Queryable, Selectable)]
-#[diesel(table_name = incident, check_for_backend(diesel::pg::Pg))]
-pub struct Loaded {
-    /// Its name.
-    pub name: String,
-    /// The hash of its file, or of what was changed since.
-    pub source_hash: String,
-    /// When.
-    pub loaded_at: DateTime<Utc>,
-}
-
-/// What all incidents were loaded from: whatever changes in one, or in its services, changes this.
-pub fn loaded(connection: &mut Connection) -> StoreResult<Vec<Loaded>> {
-    Ok(incident::table.order(incident::name).select(Loaded::as_select()).load(connection)?)
-}
-
 /// Stores an incident; loading the same file again changes nothing, a changed file replaces titles and windows.
 /// Returns whether anything was written.
 pub fn save(connection: &mut Connection, loaded: &Incident, source_hash: &str, at: DateTime<Utc>) -> StoreResult<bool> {

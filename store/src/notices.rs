@@ -2,11 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{Integer, Text, Timestamptz, Uuid as SqlUuid};
 use redress_domain::notice::Event;
 use uuid::Uuid;
 
 use crate::connection::{Connection, ROWS_PER_STATEMENT};
 use crate::error::{StoreError, StoreResult};
+use crate::prepared::prepared;
 use crate::schema::notice;
 
 /// A notice as a row. It carries ids only; the words and the address are found when it is sent.
@@ -81,14 +83,44 @@ pub fn queue(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()>
     Ok(())
 }
 
-/// The same as [`queue`] for claims that were made in the same transaction: none can be queued already.
+/// Queues notices of claims that were made in the same transaction: none can be queued already. Webhooks are told by
+/// [`crate::webhook_messages::queue`].
 pub fn queue_new(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    crate::webhook_messages::queue(connection, rows)?;
-    diesel::copy_from(notice::table).from_insertable(rows).execute(connection)?;
+    let mut insert = InsertNotices::with_capacity(rows.len());
+    for row in rows {
+        insert.push(
+            &row.customer_id,
+            row.id,
+            row.claim_id,
+            &row.event,
+            &row.state,
+            row.attempts,
+            row.next_at,
+            row.queued_at,
+            row.occasion,
+        );
+    }
+    insert.execute(connection)?;
     Ok(())
+}
+
+prepared! {
+    InsertNotices {
+        customer_id: &'a str => Text,
+        id: Uuid => SqlUuid,
+        claim_id: Uuid => SqlUuid,
+        event: &'a str => Text,
+        state: &'a str => Text,
+        attempts: i32 => Integer,
+        next_at: DateTime<Utc> => Timestamptz,
+        queued_at: DateTime<Utc> => Timestamptz,
+        occasion: i32 => Integer,
+    },
+    "INSERT INTO notice (customer_id, id, claim_id, event, state, attempts, next_at, queued_at, occasion) SELECT * FROM",
+    ""
 }
 
 /// Leases up to `limit` notices that are due until `lease_until`: another worker does not see them before then,

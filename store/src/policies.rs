@@ -147,15 +147,6 @@ pub fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 
-/// The keys of all versions in force, of whatever incident.
-pub fn keys_in_force(connection: &mut Connection) -> StoreResult<Vec<i32>> {
-    Ok(policy_version::table
-        .filter(policy_version::approved_at.is_not_null().and(policy_version::retired_at.is_null()))
-        .order(policy_version::id)
-        .select(policy_version::id)
-        .load(connection)?)
-}
-
 /// The versions in force for an incident, by name.
 pub fn in_force(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<VersionInForce>> {
     Ok(policy_version::table

@@ -241,7 +241,7 @@ diesel::table! {
         seq -> Int4,
         policy_version_id -> Nullable<Int4>,
         outcome -> Text,
-        trace -> Jsonb,
+        trace -> Text,
         assessed_at -> Timestamptz,
     }
 }

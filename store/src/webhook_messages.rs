@@ -3,12 +3,13 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Integer, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Integer, Text, Timestamptz, Uuid as SqlUuid};
 use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::StoreResult;
 use crate::notices::NoticeRow;
+use crate::prepared::prepared;
 use crate::schema::webhook_message;
 
 /// A message as a row.
@@ -46,23 +47,34 @@ pub struct MessageRow {
 /// Queues what these notices tell claimants for the webhooks that want to hear of it too, whether or not the claimant does.
 /// Call after the claims stand where the events left them.
 pub fn queue(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()> {
-    diesel::sql_query(
-        "INSERT INTO webhook_message (customer_id, id, webhook_id, claim_id, event, occasion, claim_state, state, next_at, queued_at)
-         SELECT claim.customer_id, gen_random_uuid(), webhook.id, claim.id, told.event, told.occasion, claim.state, 'queued',
-                told.at, told.at
-         FROM unnest($1, $2, $3, $4, $5) AS told (customer_id, claim_id, event, occasion, at)
-         JOIN webhook ON webhook.purpose = 'events' AND webhook.disabled_at IS NULL AND webhook.events ? told.event
-         JOIN claim ON claim.customer_id = told.customer_id COLLATE \"C\" AND claim.id = told.claim_id
-              AND (webhook.service_id IS NULL OR webhook.service_id = claim.service_id)
-         ON CONFLICT DO NOTHING",
-    )
-    .bind::<Array<Text>, _>(rows.iter().map(|row| row.customer_id.as_str()).collect::<Vec<_>>())
-    .bind::<Array<SqlUuid>, _>(rows.iter().map(|row| row.claim_id).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(rows.iter().map(|row| row.event.as_str()).collect::<Vec<_>>())
-    .bind::<Array<Integer>, _>(rows.iter().map(|row| row.occasion).collect::<Vec<_>>())
-    .bind::<Array<Timestamptz>, _>(rows.iter().map(|row| row.queued_at).collect::<Vec<_>>())
-    .execute(connection)?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut insert = InsertMessages::with_capacity(rows.len());
+    for row in rows {
+        insert.push(&row.customer_id, row.claim_id, &row.event, row.occasion, row.queued_at);
+    }
+    insert.execute(connection)?;
     Ok(())
+}
+
+prepared! {
+    InsertMessages {
+        customer_id: &'a str => Text,
+        claim_id: Uuid => SqlUuid,
+        event: &'a str => Text,
+        occasion: i32 => Integer,
+        at: DateTime<Utc> => Timestamptz,
+    },
+    "INSERT INTO webhook_message (customer_id, id, webhook_id, claim_id, event, occasion, claim_state, state, next_at, queued_at)
+     SELECT claim.customer_id, gen_random_uuid(), webhook.id, claim.id, told.event, told.occasion, claim.state, 'queued',
+            told.at, told.at
+     FROM",
+    "AS told (customer_id, claim_id, event, occasion, at)
+     JOIN webhook ON webhook.purpose = 'events' AND webhook.disabled_at IS NULL AND webhook.events ? told.event
+     JOIN claim ON claim.customer_id = told.customer_id COLLATE \"C\" AND claim.id = told.claim_id
+          AND (webhook.service_id IS NULL OR webhook.service_id = claim.service_id)
+     ON CONFLICT DO NOTHING"
 }
 
 /// Whether a message to a webhook is due.

@@ -15,6 +15,9 @@ use crate::use_cases::claims::{self, Filed, MAX_BATCH, Order};
 
 /// How many batches are under way at once: while one waits for the disk, the other is assessed.
 const WRITERS: usize = 2;
+/// How many reports make it worth to write beside another writer: fewer wait until it comes back, since each batch costs a commit
+/// and a dozen questions however small it is.
+const WORTH_IT: usize = 16;
 
 /// The reports that wait to be filed.
 pub struct Intake {
@@ -29,6 +32,13 @@ struct State {
     /// The keys that wait or are being filed: whoever sends one of them again is told so at once.
     under_way: HashSet<Name>,
     writers: usize,
+}
+
+impl State {
+    /// Whether one more writer should write what waits.
+    fn is_worth_a_writer(&self) -> bool {
+        self.waiting.len() >= if self.writers == 0 { 1 } else { WORTH_IT }
+    }
 }
 
 /// A key and whose it is.
@@ -62,7 +72,7 @@ impl Intake {
             }
             state.under_way.insert(name);
             state.waiting.push_back(Waiting { order, answer });
-            if state.writers < WRITERS {
+            if state.writers < WRITERS && state.is_worth_a_writer() {
                 state.writers += 1;
                 let intake = Arc::clone(&self);
                 spawn_blocking(move || intake.write());
@@ -82,11 +92,12 @@ impl Intake {
 
     /// Files batch after batch until nothing waits.
     fn write(&self) {
+        let mut session = self.app.store.session();
         while let Some(batch) = self.take() {
             let (orders, answers): (Vec<Order>, Vec<_>) =
                 batch.into_iter().map(|waiting| (waiting.order, Some(waiting.answer))).unzip();
             let mut answers = answers;
-            claims::file(&self.app, &orders, &mut |place, filed| {
+            claims::file(&self.app, &mut session, &orders, &mut |place, filed| {
                 // From here on a retry is answered by what is stored.
                 self.lock().under_way.remove(&name_of(&orders[place]));
                 if let Some(answer) = answers[place].take() {
@@ -99,11 +110,12 @@ impl Intake {
     /// What waits, as far as it fits into one batch; none ends the writer.
     fn take(&self) -> Option<Vec<Waiting>> {
         let mut state = self.lock();
-        let count = state.waiting.len().min(MAX_BATCH);
-        if count == 0 {
-            state.writers -= 1;
+        state.writers -= 1;
+        if !state.is_worth_a_writer() {
             return None;
         }
+        state.writers += 1;
+        let count = state.waiting.len().min(MAX_BATCH);
         Some(state.waiting.drain(..count).collect())
     }
 

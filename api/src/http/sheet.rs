@@ -118,7 +118,7 @@ pub(crate) fn file_lines(
         };
         results.push(LineResult { line, claim: None, problem });
     }
-    claims::file(app, &orders, &mut |order, filed| {
+    claims::file(app, &mut app.store.session(), &orders, &mut |order, filed| {
         let Some(result) = places.get(order).and_then(|place| results.get_mut(*place)) else { return };
         match claim_of(filed) {
             Ok(claim) => result.claim = Some(claim),

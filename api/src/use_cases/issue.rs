@@ -15,7 +15,7 @@ mod tally;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -40,7 +40,7 @@ use crate::rights::Right;
 /// enough that its commit and its single statements cost little beside its rows.
 const CHUNK_SIZE: i64 = 20_000;
 /// How long to wait for chunks that other workers hold before looking again.
-const WAIT_FOR_OTHERS: Duration = Duration::from_millis(200);
+const WAIT_FOR_OTHERS: Duration = Duration::from_millis(50);
 
 /// How often a chunk that met another transaction is tried again.
 const MAX_TRIES: u32 = 50;
@@ -179,6 +179,7 @@ fn execute(
         run: run.id,
         watcher,
         stop: AtomicBool::new(false),
+        lanes: AtomicUsize::new(0),
         issued: AtomicU64::new(0),
         tally: Mutex::default(),
     };
@@ -240,12 +241,17 @@ fn met_another(error: &StoreError) -> bool {
     matches!(error, StoreError::Contention(_)) || error.constraint() == Some("transfer_pkey")
 }
 
+/// How many chunks a worker has under way: while the server takes in what was decided, the next chunk is read and decided.
+const LANES: usize = 2;
+
 /// What the workers of one execution share.
 struct Work<'a> {
     context: &'a Context<'a>,
     run: i64,
     watcher: &'a dyn Watcher,
     stop: AtomicBool,
+    /// How many lanes still look for chunks.
+    lanes: AtomicUsize,
     issued: AtomicU64,
     tally: Mutex<Tally>,
 }
@@ -253,8 +259,14 @@ struct Work<'a> {
 impl Work<'_> {
     /// Works with so many workers until each has come home; the first failure, if any.
     fn by_all(&self, workers: usize) -> Option<AppError> {
+        // As many as there are cores for, and one for each worker that was asked for. Each has a connection of its own, and
+        // somebody may have to look at the run meanwhile.
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let most = usize::try_from(self.context.app.settings.pool_size).unwrap_or(usize::MAX).saturating_sub(1);
+        let lanes = workers.saturating_mul(LANES).min(cores).max(workers).clamp(1, most.max(1));
+        self.lanes.store(lanes, Ordering::Relaxed);
         let outcomes: Vec<AppResult<()>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..workers.max(1)).map(|_| scope.spawn(|| self.until_done())).collect();
+            let threads: Vec<_> = (0..lanes).map(|_| scope.spawn(|| self.until_done())).collect();
             threads
                 .into_iter()
                 .map(|thread| {
@@ -283,7 +295,7 @@ impl Work<'_> {
                     self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&part)?;
                     self.watcher.advance(issued);
                 }
-                Ok(None) if self.is_over()? => return Ok(()),
+                Ok(None) if self.others_look_on() || self.is_over()? => return Ok(()),
                 Ok(None) => std::thread::sleep(WAIT_FOR_OTHERS),
                 Err(AppError::Store(error)) if met_another(&error) && tries < MAX_TRIES => tries += 1,
                 Err(error) => {
@@ -293,6 +305,13 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Ends a lane that finds no chunk free, unless it is the last of this process: that one waits for what others of other
+    /// processes may leave undone.
+    fn others_look_on(&self) -> bool {
+        let fewer = |lanes: usize| lanes.checked_sub(1).filter(|left| *left > 0);
+        self.lanes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
     }
 
     /// Does one chunk whole; none when no other is free.

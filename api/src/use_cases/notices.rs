@@ -190,7 +190,8 @@ fn compose<'a>(app: &'a App, notice: &NoticeRow) -> AppResult<Composed<'a>> {
 
 /// The titles of the documents that a claim lacks.
 fn documents(assessment: Option<&AssessmentRow>, language: Language) -> Vec<String> {
-    let wanted = assessment.and_then(|row| row.trace.pointer("/trace/evidence")?.as_array());
+    let said: Option<serde_json::Value> = assessment.and_then(|row| row.trace.read().ok());
+    let wanted = said.as_ref().and_then(|said| said.pointer("/trace/evidence")?.as_array());
     let title = |document: &serde_json::Value| {
         let titled = document.get("title").and_then(|title| title.get(language.code()));
         titled.or_else(|| document.get("code")).and_then(|text| text.as_str()).map(str::to_owned)

@@ -155,7 +155,7 @@ impl Run {
             let rows = app.store.with(|connection| holdings::of_range(connection, found.key, from, till))?;
             for row in rows.into_iter().filter(|row| row.service_id == service_key) {
                 let customer = CustomerId::parse(&row.customer_id).map_err(StoreError::corrupt)?;
-                self.take(row.into_holding(&customer, service)?);
+                self.take(row.into_holding(&customer, service).map_err(|(_, error)| error)?);
             }
         }
         self.customer_ends();

@@ -12,8 +12,8 @@ use redress_domain::notice::Event;
 use redress_store::claims::{self, AssessmentRow, ClaimRow};
 use redress_store::failpoint::{self, Guard};
 use redress_store::holdings::{self, HoldingRow};
-use redress_store::idempotency::{self, SavedAnswer};
-use redress_store::{Connection, StoreError};
+use redress_store::idempotency::{self, Key, SavedAnswer};
+use redress_store::{Connection, JsonText, Session, StoreError};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -50,15 +50,11 @@ impl Order {
     }
 
     /// Whose key it is: keys of different customers never meet.
-    fn name(&self) -> (&str, &str) {
-        (self.new.customer.as_str(), &self.key)
-    }
-
-    fn lock(&self) -> i64 {
+    fn name(&self) -> Key<'_> {
         let digest = Sha256::digest(format!("idempotency/{}/{}", self.new.customer, self.key));
-        let mut bytes = [0_u8; 8];
-        bytes.copy_from_slice(&digest[..8]);
-        i64::from_be_bytes(bytes)
+        let mut lock = [0_u8; 8];
+        lock.copy_from_slice(&digest[..8]);
+        Key { customer: self.new.customer.as_str(), key: &self.key, lock: i64::from_be_bytes(lock) }
     }
 
     /// What the answer is sealed for.
@@ -89,11 +85,11 @@ pub enum Filed {
 
 /// Files reports and tells what came of each, by its place, after the commit that it speaks of. A batch that fails is halved until
 /// what makes it fail stands alone.
-pub fn file(app: &App, orders: &[Order], tell: &mut dyn FnMut(usize, AppResult<Filed>)) {
+pub fn file(app: &App, session: &mut Session, orders: &[Order], tell: &mut dyn FnMut(usize, AppResult<Filed>)) {
     let all: Vec<usize> = (0..orders.len()).collect();
     let mut left: Vec<Vec<usize>> = all.chunks(MAX_BATCH).rev().map(<[usize]>::to_vec).collect();
     while let Some(batch) = left.pop() {
-        let error = match attempt(app, orders, &batch, tell) {
+        let error = match attempt(app, session, orders, &batch, tell) {
             Ok(later) if later.is_empty() => continue,
             Ok(later) => {
                 left.push(later);
@@ -106,9 +102,12 @@ pub fn file(app: &App, orders: &[Order], tell: &mut dyn FnMut(usize, AppResult<F
             (_, AppError::Store(StoreError::Unreachable(why))) => {
                 batch.iter().for_each(|place| tell(*place, Err(StoreError::Unreachable(why.clone()).into())));
             }
-            // The same loss came through another server at the same moment: by now it is there to be merged into.
-            ([only], AppError::Store(error)) if error.constraint() == Some("claim_once") => {
-                if let Err(error) = attempt(app, orders, &[*only], tell) {
+            // The same loss, or the same key, came through another server at the same moment: by now it is there to be merged
+            // into, or to be given again.
+            ([only], AppError::Store(error))
+                if matches!(error.constraint(), Some("claim_once" | "idempotency_pkey")) =>
+            {
+                if let Err(error) = attempt(app, session, orders, &[*only], tell) {
                     tell(*only, Err(error));
                 }
             }
@@ -132,6 +131,7 @@ enum Step {
 /// Files a batch, all of it or nothing; returns those that have to come after it.
 fn attempt(
     app: &App,
+    session: &mut Session,
     orders: &[Order],
     batch: &[usize],
     tell: &mut dyn FnMut(usize, AppResult<Filed>),
@@ -147,7 +147,7 @@ fn attempt(
         }
     };
     let committed = catch_unwind(AssertUnwindSafe(|| {
-        app.store.transaction(|connection| {
+        session.transaction(|connection| {
             let steps = file_all(app, connection, &members)?;
             if failpoint::is_without(Guard::Commit) {
                 settle(steps);
@@ -178,7 +178,8 @@ type FieldFault = (String, String);
 fn file_all(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppResult<Vec<Step>> {
     let at = now();
     let mut steps = known_answers(app, connection, orders)?;
-    let incidents = app.in_force.of(app, connection, orders.iter().map(|order| &order.new.incident))?;
+    let (incidents, has_listeners) =
+        app.in_force.of(app, connection, orders.iter().map(|order| &order.new.incident))?;
     let mut reports = Vec::with_capacity(orders.len());
     let mut losses = HashSet::new();
     for (step, order) in steps.iter_mut().zip(orders).filter(|(step, _)| step.is_none()) {
@@ -211,7 +212,7 @@ fn file_all(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppRes
         answers.push(saved);
         all.push(kept);
     }
-    write(connection, all)?;
+    write(connection, all, has_listeners)?;
     idempotency::save_all(connection, &answers)?;
     // In one order, so that two batches never wait for each other.
     merges.sort_by_key(|(first, ..)| *first);
@@ -224,17 +225,13 @@ fn file_all(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppRes
 
 /// Takes the keys of a batch, and answers what was answered before or is under way elsewhere; the others are to be filed.
 fn known_answers(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppResult<Vec<Option<Step>>> {
-    let locks: Vec<i64> = orders.iter().map(|order| order.lock()).collect();
-    let free = idempotency::try_lock_all(connection, &locks)?;
-    let (customers, keys): (Vec<&str>, Vec<&str>) = orders.iter().map(|order| order.name()).unzip();
-    let saved = idempotency::find_all(connection, &customers, &keys)?;
-    let saved: HashMap<(&str, &str), &SavedAnswer> =
-        saved.iter().map(|saved| ((saved.customer_id.as_str(), saved.key.as_str()), saved)).collect();
+    let keys: Vec<Key<'_>> = orders.iter().map(|order| order.name()).collect();
+    let taken = idempotency::take_all(connection, &keys)?;
     let (mut names, mut steps) = (HashSet::new(), Vec::with_capacity(orders.len()));
-    for (order, free) in orders.iter().zip(free) {
-        steps.push(match saved.get(&order.name()) {
+    for ((order, key), (free, saved)) in orders.iter().zip(&keys).zip(taken) {
+        steps.push(match saved {
             _ if !free => Some(Step::Done(Filed::KeyInFlight)),
-            _ if !names.insert(order.name()) => Some(Step::Later),
+            _ if !names.insert((key.customer, key.key)) => Some(Step::Later),
             None => None,
             Some(saved) if saved.request_hash != order.request_hash => Some(Step::Done(Filed::KeyReused)),
             Some(saved) => {
@@ -356,7 +353,7 @@ fn assessed(
         seq: 1,
         policy_version_id: assessed.version_key,
         outcome: said.outcome.as_str().to_owned(),
-        trace: serde_json::to_value(&said).map_err(StoreError::corrupt)?,
+        trace: JsonText::of(&said)?,
         assessed_at: at,
     });
     kept.queue = (state == ClaimState::InReview).then(|| desk::queue_of(&said).to_owned());
@@ -380,6 +377,10 @@ fn state_after(outcome: ClaimOutcome) -> AppResult<ClaimState> {
 /// How a report is answered.
 fn answer(app: &App, report: &Report<'_>, kept: &mut Kept, first: Option<&ClaimRow>) -> AppResult<ClaimAnswer> {
     let mut answer = kept.answer(report)?;
+    // Most of an assessment; it is kept once, with the claim, where whoever wants it finds it.
+    if let Some(said) = &mut answer.assessment {
+        said.trace = None;
+    }
     let token = app.secrets.claimant_token(ClaimId(answer.id));
     // Behind the #, where browsers keep it to themselves: no server and no log on the way sees it.
     answer.link = Some(format!("/claims/{}#{token}", answer.reference));

@@ -78,15 +78,8 @@ impl Kept {
     /// What the log keeps of it.
     pub(super) fn log(&mut self, report: &Report<'_>, action: &str, detail: serde_json::Value) {
         let entry = report.order.actor.entry(action, format!("claim {}", self.claim.id), detail);
-        // The assessment is lent to what is hashed, not copied: it is most of a report.
-        let mut state = state_of(&self.claim.state, self.claim.version, None);
-        if let Some(row) = &mut self.assessment {
-            state["trace"] = row.trace.take();
-        }
-        self.entry = Some(entry.after_json(&state));
-        if let Some(row) = &mut self.assessment {
-            row.trace = state["trace"].take();
-        }
+        let state = state_of(&self.claim.state, self.claim.version, self.assessment.as_ref());
+        self.entry = Some(entry.after(&state));
     }
 
     /// Tells its claimant, where he can be told.
@@ -106,8 +99,8 @@ impl Kept {
     }
 }
 
-/// Writes all that is kept of a batch.
-pub(super) fn write(connection: &mut Connection, all: Vec<Kept>) -> AppResult<()> {
+/// Writes all that is kept of a batch; webhooks are told where there are listeners.
+pub(super) fn write(connection: &mut Connection, all: Vec<Kept>, has_listeners: bool) -> AppResult<()> {
     let (mut rows, mut personal, mut assessments) = (Vec::new(), Vec::new(), Vec::new());
     let (mut entries, mut notices, mut unheard, mut queues) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for kept in all {
@@ -136,6 +129,10 @@ pub(super) fn write(connection: &mut Connection, all: Vec<Kept>) -> AppResult<()
         .collect();
     tasks::open(connection, &tasks, false)?;
     audit::append(connection, &entries)?;
-    webhook_messages::queue(connection, &unheard)?;
-    Ok(notices::queue_new(connection, &notices)?)
+    notices::queue_new(connection, &notices)?;
+    if has_listeners {
+        notices.append(&mut unheard);
+        webhook_messages::queue(connection, &notices)?;
+    }
+    Ok(())
 }

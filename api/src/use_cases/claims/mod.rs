@@ -42,6 +42,6 @@ pub(in crate::use_cases) fn now() -> DateTime<Utc> {
 
 /// What the log's hashes of a claim are over: where it stands, and the assessment that brought it there.
 fn state_of(state: &str, version: i32, assessment: Option<&AssessmentRow>) -> serde_json::Value {
-    let trace = assessment.map(|row| &row.trace);
+    let trace = assessment.map(|row| row.trace.hash());
     serde_json::json!({ "state": state, "version": version, "trace": trace })
 }

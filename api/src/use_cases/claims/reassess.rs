@@ -9,7 +9,7 @@ use redress_domain::notice::Event;
 use redress_store::claims::{self, AssessmentRow, ClaimRow};
 use redress_store::incidents::StoredIncident;
 use redress_store::notices::{self, NoticeRow};
-use redress_store::{Connection, StoreError, audit, holdings};
+use redress_store::{Connection, JsonText, StoreError, audit, holdings};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -106,7 +106,7 @@ fn record(
         seq: claims::assessments(connection, &claim.customer_id, claim.id)? + 1,
         policy_version_id: assessed.version_key,
         outcome: assessed.assessment.outcome.as_str().to_owned(),
-        trace: serde_json::to_value(&assessed.assessment).map_err(StoreError::corrupt)?,
+        trace: JsonText::of(&assessed.assessment)?,
         assessed_at: at,
     };
     claims::insert_assessments(connection, std::slice::from_ref(&row))?;

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use redress_domain::incident::Localised;
-use redress_store::StoreError;
 use redress_store::claims::{AssessmentRow, ClaimRow, ClaimView};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -110,16 +110,16 @@ pub struct StoredAssessment {
     pub rule: Option<String>,
     /// The outcome in a sentence to the claimant.
     pub sentence: Text,
-    /// Every rule tried and every value used.
+    /// Every rule tried and every value used; not in the answer to the report itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
-    pub trace: Option<serde_json::Value>,
+    pub trace: Option<Box<RawValue>>,
 }
 
 impl StoredAssessment {
     /// Reads a stored assessment back.
     pub fn read(row: &AssessmentRow) -> AppResult<Self> {
-        serde_json::from_value(row.trace.clone()).map_err(|error| StoreError::corrupt(error).into())
+        Ok(row.trace.read()?)
     }
 }
 

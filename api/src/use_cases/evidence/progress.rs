@@ -5,7 +5,7 @@ use redress_domain::id::{CustomerId, IncidentId, PolicyId, ServiceId};
 use redress_domain::notice::Event;
 use redress_store::claims::{self, AssessmentRow, ClaimView};
 use redress_store::notices::{self, NoticeRow};
-use redress_store::{Connection, StoreError, audit, decisions, holdings, incidents, tasks};
+use redress_store::{Connection, JsonText, StoreError, audit, decisions, holdings, incidents, tasks};
 use uuid::Uuid;
 
 use crate::app::{Actor, App};
@@ -87,7 +87,7 @@ fn record(
         seq: claims::assessments(connection, customer, id)? + 1,
         policy_version_id: assessed.version_key,
         outcome: assessed.assessment.outcome.as_str().to_owned(),
-        trace: serde_json::to_value(&assessed.assessment).map_err(StoreError::corrupt)?,
+        trace: JsonText::of(&assessed.assessment)?,
         assessed_at: at,
     };
     claims::insert_assessments(connection, std::slice::from_ref(&row))?;
@@ -113,8 +113,8 @@ fn record(
                                      "version": assessed.assessment.version, "because": "evidence" });
     let entry = actor
         .entry("claim.assess", format!("claim {id}"), detail)
-        .before(&told(before, claim.version, view.assessment.as_ref().map(|row| &row.trace)))
-        .after(&told(state, version, Some(&row.trace)));
+        .before(&told(before, claim.version, view.assessment.as_ref().map(|row| row.trace.hash())))
+        .after(&told(state, version, Some(row.trace.hash())));
     audit::append(connection, &[entry])?;
     if assessed.assessment.outcome.is_final() {
         let notice = NoticeRow::queued(customer, Uuid::now_v7(), id, Event::Decided, at).on_occasion(version);

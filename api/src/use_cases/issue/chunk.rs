@@ -399,8 +399,9 @@ fn held(
         if context.of_service(service_key).next().is_none() {
             continue;
         }
-        let subject = subject_of(&row.reference);
-        let holding = row.into_holding(customer, service).map_err(|error| Corrupt { subject, error })?;
+        let holding = row
+            .into_holding(customer, service)
+            .map_err(|(reference, error)| Corrupt { subject: subject_of(&reference), error })?;
         match held.last_mut().filter(|(key, _)| *key == service_key) {
             Some((_, holdings)) => holdings.push(holding),
             None => held.push((service_key, vec![holding])),

@@ -21,11 +21,11 @@ pub(super) struct Context<'a> {
     /// The policies in force, each in its place.
     pub(super) issuing: Vec<Issuing>,
     /// Their places, by the service's key.
-    of_service: HashMap<i32, Vec<usize>>,
+    of_service: BTreeMap<i32, Vec<usize>>,
     /// The policy's name of every version ever published: what earlier versions credited counts.
     pub(super) names: HashMap<i32, PolicyId>,
     /// The incident as the policies of each service see it, by the service's key.
-    pub(super) views: HashMap<i32, (ServiceId, IncidentView)>,
+    pub(super) views: BTreeMap<i32, (ServiceId, IncidentView)>,
     pub(super) accounts: Accounts,
     pub(super) actor: Actor,
 }
@@ -108,7 +108,7 @@ impl<'a> Context<'a> {
             .iter()
             .map(|(id, key)| (*key, (id.clone(), IncidentView::new(&incident.incident, id))))
             .collect();
-        let mut of_service: HashMap<i32, Vec<usize>> = HashMap::new();
+        let mut of_service: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
         let mut issuing = Vec::with_capacity(active.len());
         for (place, active) in active.into_iter().enumerate() {
             of_service.entry(active.service_key).or_default().push(place);

@@ -1,0 +1,1 @@
+ALTER TABLE assessment ALTER COLUMN trace TYPE jsonb USING trace::jsonb;
