@@ -24,8 +24,11 @@ pub mod roster_file;
 pub mod second_factor;
 pub mod secrets;
 pub mod settings;
+pub mod shapes;
+pub mod spreadsheet;
 pub mod telemetry;
 pub mod use_cases;
+pub mod whole;
 pub mod workers;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

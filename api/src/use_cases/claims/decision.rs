@@ -23,13 +23,14 @@ use crate::assess;
 use crate::error::{AppError, AppResult};
 use crate::policy_cache::ActivePolicy;
 use crate::refusal::Refusal;
+use crate::shapes::{Outcome, Slug};
 
 /// A reader's word on a claim.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDecision {
     /// `approve`, `part` or `decline`.
-    #[schema(value_type = String, example = "approve")]
+    #[schema(value_type = Outcome, example = "approve")]
     pub outcome: VerdictKind,
     /// What is granted; nothing when it is declined.
     #[serde(default)]
@@ -39,11 +40,11 @@ pub struct NewDecision {
     /// Why what is refused is: codes of the policy or built-in ones.
     #[serde(default)]
     #[validate(length(max = 10, message = "has more than 10 entries"))]
-    #[schema(max_items = 10)]
+    #[schema(value_type = Vec<Slug>, max_items = 10)]
     pub reasons: Vec<String>,
     /// The policy that it is granted under; needed only where a service has several and none has spoken.
     #[serde(default)]
-    #[schema(max_length = 64)]
+    #[schema(value_type = Option<Slug>)]
     pub policy: Option<String>,
 }
 
