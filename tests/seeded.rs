@@ -212,7 +212,7 @@ fn deliveries(known: &mut Vec<Known>, redress: &Redress, peer: &Peer) {
     let delivery = redress.text("SELECT id FROM delivery WHERE state = 'refused'");
     known.push(Known::of("show_delivery").at("id", &delivery));
     known.push(Known::of("retry_delivery").at("id", &delivery));
-    let said = json!({ "customer": "s-20", "credit": refused, "status": "delivered" });
+    let said = json!({ "customer": "s-21", "credit": credit_of(redress, "s-21"), "status": "delivered" });
     known.push(Known::of("acknowledge_credits").json(json!({ "results": [said] })));
 }
 

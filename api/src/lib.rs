@@ -10,6 +10,7 @@ pub mod commands;
 pub mod customer_tokens;
 pub mod demo;
 pub mod error;
+pub mod exact;
 pub mod http;
 pub mod https;
 pub mod identity_provider;

@@ -160,7 +160,7 @@ severity = "unavailable"
             ("2022-10-16T01", "2022-10-15T01", "f.toml:8:1: a window must end after it begins"),
             ("organisation", "organization", "f.toml:6:1: unknown field `organization`"),
             ("= \"M\"", "= ", "f.toml:6:16: "),
-            ("en = \"Melon\"", "en = \"Mel\\u0000on\"", "f.toml:7:29: a text has the character U+0000"),
+            ("en = \"Melon\"", "en = \"Mel\\u0000on\"", "f.toml:7:27: a text has the character U+0000"),
         ] {
             let found = message(&GOOD.replacen(from, to, 1));
             assert!(found.starts_with(expected), "{found}\nis not\n{expected}");

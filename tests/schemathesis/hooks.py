@@ -4,6 +4,7 @@ The test that starts the tool (tests/schemathesis.rs) writes both into the file 
 """
 
 import base64
+import collections
 import hmac
 import itertools
 import json
@@ -23,8 +24,10 @@ with open(os.environ["REDRESS_KNOWN"], encoding="utf-8") as file:
 REQUESTS = {known["operation"]: known for known in KNOWN["requests"]}
 SPARE = list(KNOWN["spare"])
 LOCK = threading.Lock()
-COUNT = itertools.count()
+# One worker has an operation at a time, so that what follows from a count is the same each time.
+COUNTS = collections.defaultdict(itertools.count)
 KEY = "Idempotency-Key"
+NAMES = ("incident", "service", "customer", "asset")
 
 
 def operation_id(operation):
@@ -66,21 +69,44 @@ def is_positive(case, location):
     return case.meta is not None and not case.meta.is_negative_at(location)
 
 
+def phase_of(case):
+    return case.meta.phase.name.value
+
+
 @schemathesis.hook
 def before_call(context, case, kwargs):
     operation = operation_id(case.operation)
     parameters = case.path_parameters or {}
+    count = next(COUNTS[operation])
     # Half of the requests are about objects that there are: ids cannot be guessed. Links bring their own.
     known = REQUESTS.get(operation)
-    single = case.meta is not None and case.meta.phase.name.value in ("coverage", "fuzzing")
-    if known and parameters and single and is_positive(case, ParameterLocation.PATH) and next(COUNT) % 2 == 0:
+    single = case.meta is not None and phase_of(case) in ("coverage", "fuzzing")
+    if known and parameters and single and is_positive(case, ParameterLocation.PATH) and count % 2 == 0:
         parameters.update(known["path"])
         if "claimant" in schemes(case.operation) and case._has_explicit_auth:
             GLOBAL_AUTH_STORAGE.set(case, AuthContext(operation=case.operation, app=None))
+    # A third of them is about what there is: a name that was made up is refused before anything else is looked at.
+    if known and case.meta is not None and count % 3 == 0:
+        for location, given, right in (
+            (ParameterLocation.BODY, case.body, known["body"]),
+            (ParameterLocation.QUERY, case.query, known["query"]),
+        ):
+            if isinstance(given, dict) and isinstance(right, dict) and is_positive(case, location):
+                given.update({name: right[name] for name in NAMES if name in given and name in right})
+    # Where links lead on from, something has to be made first: every fourth body is the right one.
+    if known and isinstance(known["body"], dict) and known["media_type"] == "application/json" and count % 4 == 1:
+        if case.meta is not None and phase_of(case) == "stateful" and is_positive(case, ParameterLocation.BODY):
+            case.body = dict(known["body"])
     # Each request is another than those before, so it has a key of its own: a key that comes again with another request is
     # refused, as it must be.
     if KEY in (case.headers or {}) and is_positive(case, ParameterLocation.HEADER):
-        case.headers[KEY] = f"{operation}-{next(COUNT)}"
+        case.headers[KEY] = f"{operation}-{count}"
+    # A code is made when it is sent: it is good for half a minute.
+    if known and known["authenticator"] is not None and case.body == known["body"]:
+        case.body = {**case.body, "code": code_of(known["authenticator"])}
+    # What is registered calls the test's own peer, and no address that was made up.
+    if operation == "create_webhook" and isinstance(case.body, dict) and is_positive(case, ParameterLocation.BODY):
+        case.body["url"] = KNOWN["peer"]
     # The member who asks, and his session, are not ended in the midst of it.
     if operation in ("revoke_staff", "reset_staff") and parameters.get("name") == "root":
         parameters["name"] = "leaver"
@@ -112,8 +138,6 @@ def sent(known):
     body = known["body"]
     if known["media_type"] == "multipart/form-data":
         return {name: bytes.fromhex(value) for name, value in body.items()}
-    if known["authenticator"] is not None:
-        return {**body, "code": code_of(known["authenticator"])}
     return body
 
 

@@ -1,7 +1,7 @@
 //! Bodies of requests: bounded, declared as JSON, and read so that every wrong field is named by its pointer.
 
 use actix_web::{HttpMessage, HttpRequest, web};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
@@ -60,9 +60,11 @@ pub fn parse<T: DeserializeOwned + Validate>(body: &[u8]) -> ApiResult<T> {
     let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer_of(error.path());
         let inner = error.inner();
-        match inner.classify() {
-            serde_json::error::Category::Data => ApiError::field(pointer, strip_place(&inner.to_string())),
-            _ => ApiError::with_detail(Code::MalformedBody, inner.to_string()),
+        // Serde calls it a fault of syntax too when a name is wanted and a number stands there.
+        if inner.is_data() || serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+            ApiError::field(pointer, strip_place(&inner.to_string()))
+        } else {
+            ApiError::with_detail(Code::MalformedBody, inner.to_string())
         }
     })?;
     reader.end().map_err(|error| ApiError::with_detail(Code::MalformedBody, error.to_string()))?;

@@ -15,6 +15,7 @@ use super::problem::{ApiError, ApiResult, Code, Problem};
 use super::query::query;
 use crate::app::App;
 use crate::error::AppError;
+use crate::exact;
 use crate::rights::Right;
 use crate::shapes::{Asset, Money, Slug};
 use crate::use_cases::budgets::{self, Act, BudgetOrder, BudgetsView, RequestKind, RequestView};
@@ -44,6 +45,7 @@ pub struct NewBudget {
     #[schema(value_type = Asset, example = "day:melon")]
     pub asset: String,
     /// How much, in the asset's unit.
+    #[serde(deserialize_with = "exact::amount")]
     #[schema(value_type = Money, example = "300000")]
     pub amount: Decimal,
 }

@@ -13,6 +13,7 @@ use super::body;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use crate::app::App;
+use crate::exact;
 use crate::rights::Right;
 use crate::shapes::{Money, Opaque, Slug};
 use crate::use_cases::credits::corrections::{self, Asked, Corrected, Correction, CorrectionView, Ground, Kind};
@@ -28,6 +29,7 @@ pub struct Reversal {
     #[schema(value_type = Option<Opaque>)]
     pub customer: Option<String>,
     /// How much, in the asset's unit; the whole when none.
+    #[serde(default, deserialize_with = "exact::option")]
     #[schema(value_type = Option<Money>)]
     pub amount: Option<Decimal>,
     /// From when it counts for people; today when none. Balances of the past stay what they were.

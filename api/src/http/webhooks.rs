@@ -19,7 +19,7 @@ use super::query::query;
 use super::session::uuid_of;
 use crate::app::App;
 use crate::rights::Right;
-use crate::shapes::{MessageState, Slug};
+use crate::shapes::{MessageState, Slug, WebhookEvent, WebhookUrl};
 use crate::use_cases::once::{self, Once};
 use crate::use_cases::webhooks::events::{self, MessageView};
 use crate::use_cases::webhooks::{self, NewWebhook, WebhookView, WebhookWithSecret};
@@ -30,11 +30,11 @@ use crate::use_cases::webhooks::{self, NewWebhook, WebhookView, WebhookWithSecre
 pub struct WebhookOrder {
     /// Where calls go; `https://` in production. Redirects are not followed.
     #[validate(length(min = 1, max = 2000, message = "must have 1 to 2000 characters"))]
-    #[schema(min_length = 1, max_length = 2000, example = "https://grants.melon.example/redress")]
+    #[schema(value_type = WebhookUrl, example = "https://grants.melon.example/redress")]
     pub url: String,
     /// What is told there: `credits.deliver` alone, or events of claims, such as `claim.decided`.
     #[validate(length(min = 1, max = 20, message = "must be 1 to 20"))]
-    #[schema(min_items = 1, max_items = 20)]
+    #[schema(value_type = Vec<WebhookEvent>, min_items = 1, max_items = 20)]
     pub events: Vec<String>,
     /// The service that grants, for `credits.deliver`; the one whose claims are told of, all when absent.
     #[serde(default)]

@@ -8,7 +8,6 @@ use redress_domain::review::{Verdict, VerdictKind};
 use redress_domain::{Amount, AssetCode};
 use redress_store::decisions::{self, DecisionRow};
 use redress_store::{Connection, StoreError, tasks};
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -21,6 +20,7 @@ use super::{AwardView, Text, desk, triage};
 use crate::app::App;
 use crate::assess;
 use crate::error::{AppError, AppResult};
+use crate::exact;
 use crate::policy_cache::ActivePolicy;
 use crate::refusal::Refusal;
 use crate::shapes::{Outcome, Slug};
@@ -256,7 +256,7 @@ fn given(award: &AwardView, active: Option<&ActivePolicy>, place: usize) -> AppR
         return Err(asset_fault(format!("the policy {} grants {}", active.policy.id(), known.join(", "))).into());
     };
     let amount_fault = |detail: String| Refusal::field(format!("/awards/{place}/amount"), detail);
-    let amount = Decimal::from_str_exact(&award.amount).map_err(|_| amount_fault("is no amount".into()))?;
+    let amount = exact::parse(&award.amount).map_err(amount_fault)?;
     let amount = Amount::from_decimal(amount, asset.scale()).map_err(|error| amount_fault(error.to_string()))?;
     if amount <= Amount::ZERO {
         return Err(amount_fault("must be above zero".into()).into());
