@@ -12,8 +12,8 @@ use actix_web::middleware::Next;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use percent_encoding::percent_decode_str;
 use utoipa::Modify;
-use utoipa::openapi::path::{Operation, ParameterIn};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::path::{Operation, Parameter, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{ContentBuilder, HeaderBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 
 use super::credentials::operation_of;
@@ -23,11 +23,16 @@ use super::table::{ROUTES, Repeated};
 /// The routes that take parameters which others make up: providers add their own to the way back.
 const TAKES_ANY: &[&str] = &["/v1/session/oidc/callback"];
 
+/// The most characters of a parameter that says nothing narrower: a request line is bounded, and what is beyond that is refused
+/// by the server before anybody can say why.
+const MAX_PARAMETER: usize = 1_000;
+
 /// What each route takes and answers with, by method and path.
 pub struct Contract(HashMap<(&'static str, &'static str), Promise>);
 
 struct Promise {
-    parameters: Vec<String>,
+    /// Names, and how long each may be.
+    parameters: Vec<(String, usize)>,
     media_types: Vec<String>,
 }
 
@@ -52,9 +57,7 @@ impl Contract {
         }
         let path = request.match_pattern().unwrap_or_default();
         let Some(promise) = self.0.get(&(request.method().as_str(), path.as_str())) else { return Ok(()) };
-        if !TAKES_ANY.contains(&path.as_str()) {
-            promise.takes(request.query_string())?;
-        }
+        promise.takes(request.query_string(), TAKES_ANY.contains(&path.as_str()))?;
         promise.answers(request)
     }
 }
@@ -62,7 +65,9 @@ impl Contract {
 impl Promise {
     fn of(operation: &Operation) -> Self {
         let parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
-            RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.clone()),
+            RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => {
+                Some((parameter.name.clone(), longest(parameter)))
+            }
             _ => None,
         });
         let successes = operation.responses.responses.iter().filter(|(status, _)| status.starts_with('2'));
@@ -73,13 +78,19 @@ impl Promise {
         Self { parameters: parameters.collect(), media_types: media_types.collect() }
     }
 
-    /// Whether a query has only parameters of this route.
-    fn takes(&self, query: &str) -> ApiResult<()> {
-        let unknown = form_urlencoded::parse(query.as_bytes())
-            .filter(|(name, _)| !self.parameters.iter().any(|known| known == name))
-            .map(|(name, _)| FieldError { pointer: format!("/{name}"), detail: "there is no such parameter".into() });
-        let unknown: Vec<FieldError> = unknown.collect();
-        if unknown.is_empty() { Ok(()) } else { Err(ApiError::fields(unknown)) }
+    /// Whether a query has only parameters of this route, or any, and none that is too long.
+    fn takes(&self, query: &str, any: bool) -> ApiResult<()> {
+        let fault = |name: &str, value: &str| match self.parameters.iter().find(|(known, _)| known == name) {
+            None => (!any).then(|| "there is no such parameter".to_owned()),
+            Some((_, most)) => {
+                (value.chars().nth(*most).is_some()).then(|| format!("is longer than {most} characters"))
+            }
+        };
+        let faults: Vec<FieldError> = form_urlencoded::parse(query.as_bytes())
+            .filter_map(|(name, value)| Some((fault(&name, &value)?, name)))
+            .map(|(detail, name)| FieldError { pointer: format!("/{name}"), detail })
+            .collect();
+        if faults.is_empty() { Ok(()) } else { Err(ApiError::fields(faults)) }
     }
 
     /// Whether the client takes anything of what this route answers with. Whoever says nothing takes everything.
@@ -100,6 +111,33 @@ impl Promise {
         }
         let detail = format!("this answers with {}", self.media_types.join(", "));
         Err(ApiError::with_detail(Code::NotAcceptable, detail))
+    }
+}
+
+/// How long a parameter may be.
+fn longest(parameter: &Parameter) -> usize {
+    match &parameter.schema {
+        Some(RefOr::T(Schema::Object(schema))) => schema.max_length.unwrap_or(MAX_PARAMETER),
+        _ => MAX_PARAMETER,
+    }
+}
+
+/// Says of texts in a query how long they may be, where nothing is said yet.
+fn bound(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
+        if let (ParameterIn::Query, Some(RefOr::T(Schema::Object(schema)))) =
+            (&parameter.parameter_in, &mut parameter.schema)
+        {
+            let is_text = match &schema.schema_type {
+                SchemaType::Type(kind) => *kind == Type::String,
+                SchemaType::Array(kinds) => kinds.contains(&Type::String),
+                SchemaType::AnyValue => false,
+            };
+            if is_text && schema.enum_values.is_none() && schema.format.is_none() {
+                schema.max_length.get_or_insert(MAX_PARAMETER);
+            }
+        }
     }
 }
 
@@ -136,6 +174,7 @@ impl Modify for Everywhere {
         for route in ROUTES.iter().filter(|route| route.path.starts_with("/v1/")) {
             let item = document.paths.paths.get_mut(route.path);
             let Some(operation) = item.and_then(|item| operation_of(item, route.method)) else { continue };
+            bound(operation);
             if !Promise::of(operation).media_types.is_empty() {
                 answer(operation, "406", "The client takes nothing of what this answers with");
             }

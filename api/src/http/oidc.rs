@@ -34,13 +34,13 @@ pub struct Begin {
 #[into_params(parameter_in = Query)]
 pub struct Back {
     /// The code that the provider exchanges for its word.
-    #[param(max_length = 4096)]
+    #[param(max_length = 4000)]
     pub code: Option<String>,
     /// What the errand began with.
-    #[param(max_length = 4096)]
+    #[param(max_length = 256)]
     pub state: String,
     /// Why the provider refused, if it did.
-    #[param(max_length = 4096)]
+    #[param(max_length = 256)]
     pub error: Option<String>,
 }
 
