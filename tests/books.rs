@@ -87,6 +87,39 @@ fn what_is_left_of_a_budget_is_given_back_over_http_by_two_people() {
 }
 
 #[test]
+fn a_customers_credits_come_page_by_page() {
+    Redress::test(|redress| {
+        issued(redress, 1);
+        let lines = (1..=5).map(|number| format!("p-1,melon,sub-{number},subscription,web\n")).collect::<String>();
+        let roster = redress.file("many.csv", format!("customer,service,reference,kind,channel\n{lines}"));
+        redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
+        assert_eq!(redress.issue()["issued"], 5);
+        let server = redress.serve();
+        let finance = redress.session(&server, "finance");
+        let page = |query: &str| finance.get(&format!("/v1/credits?customer={query}")).json();
+        let ids = |page: &serde_json::Value| -> Vec<String> {
+            page["credits"].as_array().unwrap().iter().map(|credit| credit["id"].as_str().unwrap().to_owned()).collect()
+        };
+        let all = page("p-1");
+        assert_eq!((ids(&all).len(), &all["next"]), (5, &serde_json::Value::Null));
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = page(&format!("p-1&limit=2{cursor}"));
+            found.extend(ids(&page));
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(found, ids(&all));
+        // Another's credit is no place in this list.
+        let others = &ids(&page("s-000"))[0];
+        assert!(ids(&page(&format!("p-1&cursor={others}"))).is_empty());
+        finance.get("/v1/credits?customer=p-1&cursor=x").is_problem(422, "invalid_request");
+    });
+}
+
+#[test]
 fn credits_are_listed_and_reversed_once_and_the_books_are_read_at_any_instant() {
     Redress::test(|redress| {
         issued(redress, 250);

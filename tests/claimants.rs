@@ -210,10 +210,10 @@ fn mails(redress: &Redress) -> Vec<String> {
     let folder = redress.folder.path().join("mail");
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     entries
-        .map(|entry| {
+        .filter_map(|entry| {
             let raw = std::fs::read(entry.unwrap().path()).unwrap();
-            let message = mail_parser::MessageParser::default().parse(&raw).unwrap();
-            message.body_text(0).unwrap().into_owned()
+            // One that is being written is there when it is asked for again.
+            Some(mail_parser::MessageParser::default().parse(&raw)?.body_text(0)?.into_owned())
         })
         .filter(|text| text.contains("The code to see your reports is"))
         .collect()

@@ -231,7 +231,10 @@ fn a_claim_is_shown_to_the_holder_of_its_token_only() {
         server.get(&path, &[]).is_problem(401, "unauthorised");
         server.get(&path, &[("authorization", "Basic x")]).is_problem(401, "unauthorised");
         server.get(&path, &[("authorization", &bearer(&other))]).is_problem(404, "not_found");
-        server.get(&path, &[("authorization", "Bearer 00")]).is_problem(404, "not_found");
+        // A token that opens nothing here, and what is no token at all.
+        let unknown = format!("Bearer {}", "0".repeat(64));
+        server.get(&path, &[("authorization", &unknown)]).is_problem(404, "not_found");
+        server.get(&path, &[("authorization", "Bearer 00")]).is_problem(401, "unauthorised");
         let unknown = "/v1/claims/00000000-0000-7000-8000-000000000000";
         server.get(unknown, &[("authorization", &bearer(&filed))]).is_problem(404, "not_found");
         server.get("/v1/claims/x", &[("authorization", &bearer(&filed))]).is_problem(400, "invalid_path");

@@ -531,7 +531,9 @@ fn a_search_turns_its_pages_and_finds_what_is_named() {
         assert_eq!(ok(&ann.get("/v1/queues"))[0]["waiting"], 9);
         // Nothing personal lies open in what makes it findable.
         let kept = redress.text("SELECT string_agg(t, ' ') FROM (SELECT claim_trait::text AS t FROM claim_trait UNION ALL SELECT triage::text FROM triage) AS rows");
-        assert!(!kept.contains("example.com") && !kept.contains("0000"), "{kept}");
+        // A hash may have four zeros in a row.
+        let phone = ["0000000", "0000-000"];
+        assert!(!kept.contains("example.com") && !phone.iter().any(|digits| kept.contains(digits)), "{kept}");
         // Whoever works for other services finds none of these.
         redress.sql("UPDATE staff SET services = '[\"melon\"]' WHERE name = 'ann'");
         assert!(ids(&page("")).is_empty());

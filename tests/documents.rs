@@ -49,6 +49,31 @@ fn the_openapi_file_is_what_is_served_byte_for_byte() {
     });
 }
 
+#[test]
+fn no_two_types_have_one_name_in_the_document() {
+    // The one that is read last would take the place of the other, silently.
+    let mut names = BTreeSet::new();
+    let mut folders = vec![repository().join("api/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+                continue;
+            }
+            let source = std::fs::read_to_string(&entry).unwrap();
+            for derived in source.split("ToSchema)]\n").skip(1) {
+                let head: Vec<&str> = derived.lines().take_while(|line| !line.ends_with(['{', ';'])).collect();
+                let last = derived.lines().nth(head.len()).unwrap();
+                let renamed = head.iter().find_map(|line| line.split("(as = ").nth(1)?.split(')').next());
+                let kept = last.split(" struct ").nth(1).or_else(|| last.split(" enum ").nth(1)).unwrap_or(last);
+                let name = renamed.unwrap_or_else(|| kept.split(|c: char| !c.is_alphanumeric()).next().unwrap());
+                assert!(names.insert(name.to_owned()), "{name} of {} stands twice", entry.display());
+            }
+        }
+    }
+    assert!(names.len() > 50 && names.contains("AddedEvidence"), "{names:?}");
+}
+
 /// The addresses that a page or a style sheet makes a browser load.
 fn loaded(text: &str) -> Vec<String> {
     let mut found = Vec::new();

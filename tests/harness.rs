@@ -389,7 +389,8 @@ impl Redress {
         assert_eq!(
             self.number(
                 "SELECT count(*) FROM delivery JOIN webhook USING (service_id)
-                 WHERE state IN ('queued', 'awaiting') AND next_at <= now() AND disabled_at IS NULL AND retry_at IS NULL"
+                 WHERE state IN ('queued', 'awaiting') AND next_at <= now() AND purpose = 'deliveries'
+                   AND disabled_at IS NULL AND retry_at IS NULL"
             ),
             0,
             "a delivery is stuck"

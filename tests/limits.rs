@@ -67,13 +67,15 @@ fn behind_a_proxy_of_ours_its_word_counts_and_no_other() {
 fn a_claimant_is_counted_by_what_he_shows() {
     Redress::test(|redress| {
         let server = redress.serve_with(&[("REDRESS_RATE_CLAIMANT", "3")]);
-        let one = [("authorization", "Bearer one")];
+        let bearer = |digit: &str| format!("Bearer {}", digit.repeat(64));
+        let (one, two) = (bearer("1"), bearer("2"));
+        let one = [("authorization", one.as_str())];
         for left in (0..3).rev() {
             let answer = ask(&server, &one);
             assert_eq!((answer.status, told(&answer).0.as_str(), told(&answer).1), (404, "claimant", left));
         }
         ask(&server, &one).is_problem(429, "too_many_requests");
-        assert_eq!(ask(&server, &[("authorization", "Bearer two")]).status, 404);
+        assert_eq!(ask(&server, &[("authorization", &two)]).status, 404);
         assert_eq!(ask(&server, &[]).status, 401);
     });
 }

@@ -284,7 +284,7 @@ fn a_word_that_does_not_hold_opens_nothing() {
         assert_eq!(stranger.sign_in(&provider, &person("s-3", "taken", json!(["payers"])), &honest).0, 409);
         stranger.begin();
         assert_eq!(stranger.get("/v1/session/oidc/callback?error=access_denied&state=x").0, 422);
-        assert_eq!(stranger.get("/v1/session/oidc/callback").0, 400);
+        assert_eq!(stranger.get("/v1/session/oidc/callback").0, 422);
         assert_eq!(stranger.get("/v1/session").0, 401);
         assert_eq!(redress.text("SELECT string_agg(name, ' ' ORDER BY name) FROM staff"), "ann taken");
         for secret in [SECRET, &code] {

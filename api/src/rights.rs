@@ -1,11 +1,15 @@
 //! Who may do what: the rights, the one table of roles and rights, and what narrows a member's own.
 
+use std::borrow::Cow;
+
 use clap::ValueEnum;
 use redress_domain::id::ServiceId;
 use redress_store::StoreError;
 use redress_store::staff::StaffMember;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::error::{AppError, AppResult};
 
@@ -85,7 +89,7 @@ pub enum StepUp {
 macro_rules! rights {
     ($($(#[$doc:meta])* $right:ident = ($name:literal, $step_up:ident, [$($role:ident),*]);)*) => {
         /// Something that takes permission.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
         pub enum Right {
             $($(#[$doc])* #[serde(rename = $name)] $right,)*
         }
@@ -162,6 +166,19 @@ rights! {
     ReadStaff = ("read_staff", No, [Auditor]);
     /// Add and revoke members of staff, end their sessions, make keys for them.
     ManageStaff = ("manage_staff", Fresh, []);
+}
+
+impl PartialSchema for Right {
+    fn schema() -> RefOr<Schema> {
+        let names = Self::ALL.iter().map(|right| right.as_str());
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build().into()
+    }
+}
+
+impl ToSchema for Right {
+    fn name() -> Cow<'static, str> {
+        "Right".into()
+    }
 }
 
 impl Right {

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use toml::Spanned;
+use toml::de::DeTable;
 
 use crate::id::{IncidentId, ServiceId};
 use crate::incident::{AffectedService, Impact, Incident, Localised, Severity};
-use crate::source::position;
+use crate::source::{NUL, places_of_nul, position};
 use crate::window::Window;
 
 /// The largest file that is read.
@@ -67,6 +68,10 @@ pub fn parse(source: &str, file: &str) -> Result<Incident, IncidentFileError> {
     }
     let raw: RawIncident = toml::from_str(source)
         .map_err(|error| fail(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+    let document = DeTable::parse(source).map_err(|error| fail(0, error.message().to_owned()))?;
+    if let Some(place) = places_of_nul(document.get_ref()).first() {
+        return Err(fail(place.start, NUL.to_owned()));
+    }
     let id = IncidentId::parse(raw.incident.as_ref()).map_err(|e| fail(raw.incident.span().start, e.to_string()))?;
     if raw.service.is_empty() {
         return Err(fail(source.len(), "an incident names at least one [[service]]".into()));
@@ -155,6 +160,7 @@ severity = "unavailable"
             ("2022-10-16T01", "2022-10-15T01", "f.toml:8:1: a window must end after it begins"),
             ("organisation", "organization", "f.toml:6:1: unknown field `organization`"),
             ("= \"M\"", "= ", "f.toml:6:16: "),
+            ("en = \"Melon\"", "en = \"Mel\\u0000on\"", "f.toml:7:27: a text has the character U+0000"),
         ] {
             let found = message(&GOOD.replacen(from, to, 1));
             assert!(found.starts_with(expected), "{found}\nis not\n{expected}");

@@ -34,6 +34,11 @@ fn each_kind_of_mistake_has_its_message() {
             "1:13 toml-syntax: string values must be quoted, expected literal string | correct the TOML here: `key = value`, texts in double quotes, tables as [name], rules as [[rule]]",
         ),
         (
+            "policy    = \"line-down\"",
+            "policy    = \"line\\u0000down\"",
+            "1:13 bad-text: a text has the character U+0000, which no database keeps | take the escape for it out: \\u0000",
+        ),
+        (
             "policy    = \"line-down\"\n",
             "",
             "1:1 missing-key: a policy needs the key `policy` | write it like this: policy = \"kakaotalk-merchant-loss\"",

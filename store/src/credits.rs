@@ -172,12 +172,27 @@ pub fn load(connection: &mut Connection, wanted: &[(String, Uuid)]) -> StoreResu
     with_movements(connection, rows)
 }
 
-/// All credits of a customer, oldest first.
-pub fn of_customer(connection: &mut Connection, customer: &str) -> StoreResult<Vec<StoredCredit>> {
-    let rows: Vec<CreditRow> =
-        diesel::sql_query(format!("WITH credit AS (SELECT * FROM transfer WHERE customer_id = $1) {CREDIT}"))
-            .bind::<Text, _>(customer)
-            .load(connection)?;
+/// Credits of a customer, oldest first, at most so many after one of them; none where that is no credit of his.
+pub fn of_customer(
+    connection: &mut Connection,
+    customer: &str,
+    after: Option<Uuid>,
+    limit: i64,
+) -> StoreResult<Vec<StoredCredit>> {
+    let rows: Vec<CreditRow> = diesel::sql_query(format!(
+        "WITH credit AS (
+             SELECT transfer.* FROM transfer JOIN posting ON posting.id = transfer.posting_id
+             WHERE customer_id = $1 AND transfer.code = 2
+               AND ($2 IS NULL OR (posting.recorded_at, transfer.id) >
+                   (SELECT earlier.recorded_at, last.id
+                    FROM transfer AS last JOIN posting AS earlier ON earlier.id = last.posting_id
+                    WHERE last.customer_id = $1 AND last.id = $2))
+             ORDER BY posting.recorded_at, transfer.id LIMIT $3) {CREDIT}"
+    ))
+    .bind::<Text, _>(customer)
+    .bind::<Nullable<SqlUuid>, _>(after)
+    .bind::<BigInt, _>(limit)
+    .load(connection)?;
     with_movements(connection, rows)
 }
 

@@ -126,9 +126,10 @@ fn refuse_orphans(connection: &mut Connection, incident_key: i32, loaded: &Incid
     Ok(())
 }
 
-/// The names of all incidents.
-pub fn names(connection: &mut Connection) -> StoreResult<Vec<String>> {
-    Ok(incident::table.select(incident::name).order(incident::name).load(connection)?)
+/// The names of incidents, in order, at most so many after one.
+pub fn names(connection: &mut Connection, after: &str, limit: i64) -> StoreResult<Vec<String>> {
+    let after = incident::table.filter(incident::name.gt(after));
+    Ok(after.select(incident::name).order(incident::name).limit(limit).load(connection)?)
 }
 
 /// A service's name by its key.
@@ -151,10 +152,16 @@ pub fn name_of(connection: &mut Connection, key: i32) -> StoreResult<String> {
     Ok(incident::table.find(key).select(incident::name).first(connection)?)
 }
 
-/// All services by name: name, organisation, title in Korean and in English.
-pub fn services(connection: &mut Connection) -> StoreResult<Vec<(String, String, String, String)>> {
+/// Services by name, at most so many after one: name, organisation, title in Korean and in English.
+pub fn services(
+    connection: &mut Connection,
+    after: &str,
+    limit: i64,
+) -> StoreResult<Vec<(String, String, String, String)>> {
     Ok(service::table
+        .filter(service::name.gt(after))
         .order(service::name)
+        .limit(limit)
         .select((service::name, service::organisation, service::title_ko, service::title_en))
         .load(connection)?)
 }

@@ -68,6 +68,11 @@ pub fn assets(connection: &mut Connection) -> StoreResult<Vec<StoredAsset>> {
     Ok(asset::table.order(asset::code).load(connection)?)
 }
 
+/// Assets by code, at most so many after one.
+pub fn assets_after(connection: &mut Connection, after: &str, limit: i64) -> StoreResult<Vec<StoredAsset>> {
+    Ok(asset::table.filter(asset::code.gt(after)).order(asset::code).limit(limit).load(connection)?)
+}
+
 /// The asset of this code; created when new, refused when known with another scale.
 pub fn ensure_asset(connection: &mut Connection, wanted: &redress_domain::Asset) -> StoreResult<i32> {
     let code = wanted.code().as_str();

@@ -34,9 +34,9 @@ pub fn add(connection: &mut Connection, member: &StaffMember) -> StoreResult<()>
     if added == 0 { Err(StoreError::Refused("staff_pkey".into())) } else { Ok(()) }
 }
 
-/// Everybody, by name.
-pub fn list(connection: &mut Connection) -> StoreResult<Vec<StaffMember>> {
-    Ok(staff::table.order(staff::name).load(connection)?)
+/// Members by name, at most so many after one.
+pub fn list(connection: &mut Connection, after: &str, limit: i64) -> StoreResult<Vec<StaffMember>> {
+    Ok(staff::table.filter(staff::name.gt(after)).order(staff::name).limit(limit).load(connection)?)
 }
 
 /// The member of this name who is not revoked.

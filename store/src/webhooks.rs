@@ -12,6 +12,8 @@ use crate::schema::{service, webhook};
 pub const DELIVERIES: &str = "deliveries";
 /// The purpose of a webhook that is told what happens to claims.
 pub const EVENTS: &str = "events";
+/// The most webhooks of a list.
+const MAX_LISTED: i64 = 500;
 
 /// A webhook as a row.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -57,11 +59,16 @@ pub fn add(connection: &mut Connection, row: &WebhookRow) -> StoreResult<()> {
     Ok(())
 }
 
-/// Every webhook with the name of its service, the newest first; those that are switched off only when asked for.
+/// Webhooks with the names of their services, the newest first; those that are switched off only when asked for, and after
+/// those that are on.
 pub fn list(connection: &mut Connection, with_disabled: bool) -> StoreResult<Vec<(WebhookRow, Option<String>)>> {
     let rows = webhook::table.left_join(service::table.on(webhook::service_id.eq(service::id.nullable()))).into_boxed();
     let rows = if with_disabled { rows } else { rows.filter(webhook::disabled_at.is_null()) };
-    Ok(rows.order(webhook::id.desc()).select((WebhookRow::as_select(), service::name.nullable())).load(connection)?)
+    Ok(rows
+        .order((webhook::disabled_at.is_null().desc(), webhook::id.desc()))
+        .limit(MAX_LISTED)
+        .select((WebhookRow::as_select(), service::name.nullable()))
+        .load(connection)?)
 }
 
 /// A webhook, switched off or not.

@@ -16,7 +16,7 @@ use crate::error::{AppError, AppResult};
 use crate::http::sheet::{LineResult, file_lines};
 use crate::rights::Right;
 use crate::roster_file::hash_of;
-use crate::use_cases::claims::queue::defused;
+use crate::spreadsheet::defused;
 use crate::use_cases::claims::sheet::Sheet;
 use crate::use_cases::claims::{MAX_BATCH, NewClaim};
 use crate::use_cases::staff;
@@ -112,7 +112,7 @@ fn cells(result: &LineResult) -> [String; 6] {
         claim.map(|claim| claim.id.to_string()).unwrap_or_default(),
         claim.map(|claim| claim.status.clone()).unwrap_or_default(),
         problem.map(|problem| problem.code.clone()).unwrap_or_default(),
-        defused(&why(result)),
+        defused(&why(result)).into_owned(),
     ]
 }
 

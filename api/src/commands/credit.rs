@@ -144,7 +144,7 @@ fn parse(args: &CorrectionArgs) -> AppResult<(Vec<Correction>, Ground)> {
 
 fn list(app: &App, customer: &str, format: Format) -> AppResult<ExitCode> {
     let customer = CustomerId::parse(customer).map_err(|error| AppError::Usage(format!("--customer: {error}")))?;
-    let views = credits::list(app, &customer)?;
+    let views = credits::list(app, &customer, None, i64::MAX)?;
     print_or(format, &serde_json::json!({ "customer": customer, "credits": views }), || print_list(&views));
     Ok(ExitCode::SUCCESS)
 }

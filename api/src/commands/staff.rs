@@ -86,7 +86,7 @@ fn print_password_set(name: &str, set: &PasswordSet) {
 }
 
 fn list(app: &App, format: Format) -> AppResult<()> {
-    let members = app.store.with(rows::list)?;
+    let members = app.store.with(|connection| rows::list(connection, "", i64::MAX))?;
     print_or(format, &members, || {
         let lines: Vec<Vec<String>> = members
             .iter()

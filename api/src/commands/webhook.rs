@@ -21,16 +21,19 @@ pub(super) fn run(app: &App, command: WebhookCommand, format: Format) -> AppResu
             let actor = may(app, &by)?;
             let events = if event.is_empty() { vec![DELIVER.to_owned()] } else { event };
             let new = NewWebhook { url, events, service };
-            let made = webhooks::create(app, &new, &actor).map_err(flag)?;
+            let made =
+                app.store.transaction(|connection| webhooks::create(app, connection, &new, &actor)).map_err(flag)?;
             print_secret(&made, "registered", format);
         }
         WebhookCommand::List { all } => list(app, all, format)?,
         WebhookCommand::Rotate { id, by } => {
-            let rotated = webhooks::rotate(app, id, &may(app, &by)?)?;
+            let actor = may(app, &by)?;
+            let rotated = app.store.transaction(|connection| webhooks::rotate(app, connection, id, &actor))?;
             print_secret(&rotated, "signed with another secret from now on, and with the old one for a day", format);
         }
         WebhookCommand::Redeliver { id, message, by } => {
-            let queued = events::redeliver(app, id, &message, &may(app, &by)?)?;
+            let actor = may(app, &by)?;
+            let queued = app.store.transaction(|connection| events::redeliver(connection, id, &message, &actor))?;
             let done = serde_json::json!({ "queued": queued });
             print_or(format, &done, || println!("{queued} messages go again with the next pass: redress deliver"));
         }

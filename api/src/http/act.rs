@@ -83,8 +83,13 @@ pub(super) fn if_match(request: &HttpRequest) -> ApiResult<i32> {
         let detail = "send If-Match with the ETag of the claim as you saw it";
         return Err(ApiError::with_detail(Code::PreconditionRequired, detail));
     };
-    let tag = value.to_str().ok().and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
-    tag.ok_or_else(|| ApiError::with_detail(Code::Stale, "no version of this claim has this ETag"))
+    let version = |text: &str| -> Option<i32> {
+        let digits = text.strip_prefix('"')?.strip_suffix('"')?;
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+        digits.parse().ok().filter(|_| plain)
+    };
+    let read = value.to_str().ok().and_then(version);
+    read.ok_or_else(|| ApiError::with_detail(Code::InvalidHeader, "If-Match is no ETag of a claim, such as \"3\""))
 }
 
 /// Gives a command on a claim once, and answers with the claim as it stands then.

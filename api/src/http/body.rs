@@ -1,7 +1,8 @@
 //! Bodies of requests: bounded, declared as JSON, and read so that every wrong field is named by its pointer.
 
 use actix_web::{HttpMessage, HttpRequest, web};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use super::problem::{ApiError, ApiResult, Code, FieldError};
@@ -54,13 +55,16 @@ pub fn parse<T: DeserializeOwned + Validate>(body: &[u8]) -> ApiResult<T> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(ApiError::with_detail(Code::MalformedBody, "the body is no JSON object"));
     }
+    refuse_nul(body)?;
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer_of(error.path());
         let inner = error.inner();
-        match inner.classify() {
-            serde_json::error::Category::Data => ApiError::field(pointer, strip_place(&inner.to_string())),
-            _ => ApiError::with_detail(Code::MalformedBody, inner.to_string()),
+        // Serde calls it a fault of syntax too when a name is wanted and a number stands there.
+        if inner.is_data() || serde_json::from_slice::<IgnoredAny>(body).is_ok() {
+            ApiError::field(pointer, strip_place(&inner.to_string()))
+        } else {
+            ApiError::with_detail(Code::MalformedBody, inner.to_string())
         }
     })?;
     reader.end().map_err(|error| ApiError::with_detail(Code::MalformedBody, error.to_string()))?;
@@ -72,17 +76,60 @@ pub fn parse<T: DeserializeOwned + Validate>(body: &[u8]) -> ApiResult<T> {
     Ok(value)
 }
 
+/// Refuses texts with U+0000, which JSON can write and PostgreSQL cannot keep.
+fn refuse_nul(body: &[u8]) -> ApiResult<()> {
+    let written = |bytes: &[u8]| bytes.eq_ignore_ascii_case(b"\\u0000");
+    if !body.windows(6).any(written) {
+        return Ok(());
+    }
+    // What cannot be read at all is told so by whoever reads it.
+    let Ok(document) = serde_json::from_slice::<Value>(body) else { return Ok(()) };
+    let mut fields = Vec::new();
+    find_nul("", &document, &mut fields);
+    if fields.is_empty() { Ok(()) } else { Err(ApiError::fields(fields)) }
+}
+
+fn find_nul(pointer: &str, value: &Value, fields: &mut Vec<FieldError>) {
+    let below = |key: &str| format!("{pointer}/{}", escaped(key));
+    match value {
+        Value::String(text) if text.contains('\0') => {
+            fields.push(FieldError { pointer: pointer.to_owned(), detail: "has the character U+0000".into() });
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(index, item)| find_nul(&below(&index.to_string()), item, fields));
+        }
+        Value::Object(members) => {
+            for (key, member) in members {
+                if key.contains('\0') {
+                    fields.push(FieldError {
+                        pointer: below(key),
+                        detail: "has the character U+0000 in its name".into(),
+                    });
+                }
+                find_nul(&below(key), member, fields);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A name as a JSON pointer has it.
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
 /// Serde appends the place in the text; the pointer says it better.
 fn strip_place(message: &str) -> String {
     message.split(" at line ").next().unwrap_or(message).to_owned()
 }
 
-fn pointer_of(path: &serde_path_to_error::Path) -> String {
+/// Where a path of serde leads, as a JSON pointer.
+pub(super) fn pointer_of(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     path.iter()
         .map(|segment| match segment {
             Segment::Seq { index } => format!("/{index}"),
-            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Map { key } => format!("/{}", escaped(key)),
             Segment::Enum { variant } => format!("/{variant}"),
             Segment::Unknown => String::new(),
         })

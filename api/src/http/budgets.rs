@@ -15,7 +15,9 @@ use super::problem::{ApiError, ApiResult, Code, Problem};
 use super::query::query;
 use crate::app::App;
 use crate::error::AppError;
+use crate::exact;
 use crate::rights::Right;
+use crate::shapes::{Asset, Money, Slug};
 use crate::use_cases::budgets::{self, Act, BudgetOrder, BudgetsView, RequestKind, RequestView};
 use crate::use_cases::once::{Done, Once};
 
@@ -25,6 +27,7 @@ use crate::use_cases::once::{Done, Once};
 #[serde(deny_unknown_fields)]
 pub struct BudgetsOf {
     /// The incident.
+    #[param(inline, value_type = Slug)]
     pub incident: String,
 }
 
@@ -33,16 +36,17 @@ pub struct BudgetsOf {
 #[serde(deny_unknown_fields)]
 pub struct NewBudget {
     /// The incident.
-    #[schema(example = "kakao-2022-10-15")]
+    #[schema(value_type = Slug, example = "kakao-2022-10-15")]
     pub incident: String,
     /// The service.
-    #[schema(example = "melon")]
+    #[schema(value_type = Slug, example = "melon")]
     pub service: String,
     /// The asset.
-    #[schema(example = "day:melon")]
+    #[schema(value_type = Asset, example = "day:melon")]
     pub asset: String,
     /// How much, in the asset's unit.
-    #[schema(value_type = String, example = "300000")]
+    #[serde(deserialize_with = "exact::amount")]
+    #[schema(value_type = Money, example = "300000")]
     pub amount: Decimal,
 }
 
@@ -61,8 +65,8 @@ pub struct NewBudget {
 pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadBudgets)?;
     let query: BudgetsOf = query(&request)?;
-    let incident = IncidentId::parse(&query.incident)
-        .map_err(|error| ApiError::with_detail(Code::InvalidRequest, format!("incident: {error}")))?;
+    let incident =
+        IncidentId::parse(&query.incident).map_err(|error| ApiError::field("/incident", error.to_string()))?;
     let mut found = web::block(move || budgets::list(&app, &incident)).await??;
     let is_own = |service: &str| ServiceId::parse(service).is_ok_and(|service| staff.member().works_for(&service));
     found.budgets.retain(|budget| is_own(&budget.service));
@@ -103,6 +107,7 @@ pub async fn authorise(
 /// Idempotency-Key and body asks once.
 #[utoipa::path(
     post, path = "/v1/budgets/release", tag = "ledger", operation_id = "release_budget",
+    params(("Idempotency-Key" = String, Header, description = "Chosen by the client, 1 to 128 visible ASCII characters; the same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$")),
     request_body(content = NewBudget, content_type = "application/json"),
     responses(
         (status = 200, description = "Asked for", body = RequestView),

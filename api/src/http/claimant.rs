@@ -67,9 +67,15 @@ impl Claimant {
                 Err(TokenFault::NoKeys) => Err(ApiError::new(Code::Unavailable)),
                 Err(fault) => Err(ApiError::with_detail(Code::Unauthorised, fault.to_string())),
             },
-            _ => Ok(Self::Token(token)),
+            _ if is_claims_token(&token) => Ok(Self::Token(token)),
+            _ => Err(ApiError::with_detail(Code::Unauthorised, "that is no token of ours")),
         }
     }
+}
+
+/// What the token of a claim looks like; whose it is, if anybody's, is seen at the claim.
+fn is_claims_token(token: &str) -> bool {
+    token.len() == 64 && token.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Three parts between dots: no other token of ours has any.

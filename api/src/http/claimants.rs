@@ -9,6 +9,7 @@ use validator::Validate;
 use super::body::json;
 use super::claimant::{Claimant, customer_of};
 use super::problem::{ApiError, ApiResult, Code, FieldError, Problem};
+use super::query::query;
 use crate::app::App;
 use crate::use_cases::claimants::{self, ClaimSummary, ClaimantSession, CodeAnswer, CodeRequest};
 use crate::use_cases::coverage::{self, Coverage, CoverageQuery};
@@ -107,9 +108,7 @@ pub async fn own_claims(app: web::Data<App>, claimant: Claimant) -> ApiResult<Ht
     )
 )]
 pub async fn coverage(app: web::Data<App>, request: HttpRequest) -> ApiResult<HttpResponse> {
-    let query = web::Query::<CoverageQuery>::from_query(request.query_string())
-        .map_err(|error| ApiError::with_detail(Code::InvalidRequest, error.to_string()))?
-        .into_inner();
+    let query: CoverageQuery = query(&request)?;
     query.validate().map_err(|errors| {
         let fields = errors
             .field_errors()

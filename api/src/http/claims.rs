@@ -31,6 +31,8 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
             ("Location" = String, description = "Where the claim is"),
             ("Idempotency-Replayed" = bool, description = "Whether the answer was given before"))),
         (status = 400, description = "The body is not JSON, or the Idempotency-Key is missing", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The report has to come with the customer's token, or the token does not hold", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token is of another customer, or the right to file for callers is missing", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The first request with this key is under way", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),

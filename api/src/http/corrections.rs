@@ -13,7 +13,9 @@ use super::body;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use crate::app::App;
+use crate::exact;
 use crate::rights::Right;
+use crate::shapes::{Money, Opaque, Slug};
 use crate::use_cases::credits::corrections::{self, Asked, Corrected, Correction, CorrectionView, Ground, Kind};
 
 /// Why something is moved back.
@@ -21,12 +23,14 @@ use crate::use_cases::credits::corrections::{self, Asked, Corrected, Correction,
 #[serde(deny_unknown_fields)]
 pub struct Reversal {
     /// Why, as a code.
-    #[schema(example = "credited-in-error")]
+    #[schema(value_type = Slug, example = "credited-in-error")]
     pub reason: String,
     /// Whose it is; without, the whole ledger is searched.
+    #[schema(value_type = Option<Opaque>)]
     pub customer: Option<String>,
     /// How much, in the asset's unit; the whole when none.
-    #[schema(value_type = Option<String>)]
+    #[serde(default, deserialize_with = "exact::option")]
+    #[schema(value_type = Option<Money>)]
     pub amount: Option<Decimal>,
     /// From when it counts for people; today when none. Balances of the past stay what they were.
     pub date: Option<NaiveDate>,

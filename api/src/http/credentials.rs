@@ -1,15 +1,15 @@
 //! What the OpenAPI document says of credentials, from the one table of routes, so that no handler has to repeat it.
 
 use utoipa::Modify;
+use utoipa::openapi::OpenApi;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 
+use super::contract::answer;
 use super::cookies::SESSION_COOKIE;
-use super::problem::CONTENT_TYPE;
 use super::table::{ROUTES, Who};
 use crate::rights::Right;
 
@@ -41,7 +41,8 @@ impl Modify for Credentials {
     }
 }
 
-fn operation_of<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut Operation> {
+/// The operation of a method.
+pub(super) fn operation_of<'a>(item: &'a mut PathItem, method: &str) -> Option<&'a mut Operation> {
     match method {
         "GET" => item.get.as_mut(),
         "POST" => item.post.as_mut(),
@@ -69,10 +70,4 @@ fn guard(operation: &mut Operation, who: Who) {
     } else if who == Who::Member {
         answer(operation, "403", "The request came from another site");
     }
-}
-
-fn answer(operation: &mut Operation, status: &str, description: &str) {
-    let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-    let response = ResponseBuilder::new().description(description).content(CONTENT_TYPE, problem).build();
-    operation.responses.responses.entry(status.to_owned()).or_insert(RefOr::T(response));
 }

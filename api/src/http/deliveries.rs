@@ -11,15 +11,16 @@ use validator::Validate;
 use super::body;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
-use super::query::query;
+use super::query::{bounded, query};
 use super::session::uuid_of;
 use crate::app::App;
 use crate::rights::Right;
+use crate::shapes::{DeliveryState, Slug};
 use crate::use_cases::deliveries::desk::{self, DeliveryView, DeliveryWithRefusals, STATES, StandingView};
 use crate::use_cases::deliveries::{Acknowledged, Acknowledgement, acknowledge};
 
-const DEFAULT_PAGE: u16 = 100;
-const MAX_PAGE: u16 = 500;
+const DEFAULT_PAGE: i64 = 100;
+const MAX_PAGE: i64 = 500;
 /// The largest body of acknowledgements: as many as are taken at once.
 const MAX_ACKNOWLEDGEMENTS: usize = 2 << 20;
 
@@ -29,14 +30,16 @@ const MAX_ACKNOWLEDGEMENTS: usize = 2 << 20;
 #[serde(deny_unknown_fields)]
 pub struct WhichDeliveries {
     /// Only of this service.
+    #[param(inline, value_type = Option<Slug>)]
     pub service: Option<String>,
     /// `queued`, `awaiting`, `done`, `refused`, `retried` or `dead`; those that did not end when absent.
+    #[param(inline, value_type = Option<DeliveryState>)]
     pub state: Option<String>,
     /// Where the page before ended.
     pub cursor: Option<Uuid>,
     /// How many, at most 500; 100 when absent.
     #[param(minimum = 1, maximum = 500)]
-    pub limit: Option<u16>,
+    pub limit: Option<i64>,
 }
 
 impl WhichDeliveries {
@@ -47,11 +50,8 @@ impl WhichDeliveries {
         }
         let service = self.service.as_deref().map(ServiceId::parse).transpose();
         service.map_err(|error| wrong("service", error.to_string()))?;
-        let limit = self.limit.unwrap_or(DEFAULT_PAGE);
-        if !(1..=MAX_PAGE).contains(&limit) {
-            return Err(wrong("limit", format!("must be from 1 to {MAX_PAGE}")));
-        }
-        Ok((Filter { service: self.service, state: self.state, after: self.cursor }, i64::from(limit)))
+        let limit = bounded(self.limit, DEFAULT_PAGE, MAX_PAGE)?;
+        Ok((Filter { service: self.service, state: self.state, after: self.cursor }, limit))
     }
 }
 

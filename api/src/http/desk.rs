@@ -13,6 +13,7 @@ use super::problem::ApiResult;
 use crate::app::App;
 use crate::error::AppResult;
 use crate::rights::Right;
+use crate::shapes::{Slug, Version};
 use crate::use_cases::claims::ClaimAnswer;
 use crate::use_cases::claims::claimant::Words;
 use crate::use_cases::claims::decision::{self, NewDecision, Signature};
@@ -46,7 +47,7 @@ pub struct Given {
 #[serde(deny_unknown_fields)]
 pub struct Reopening {
     /// Why, as a code such as `second-reader-disagrees`.
-    #[schema(value_type = String, max_length = 64)]
+    #[schema(value_type = Slug)]
     pub reason: redress_domain::id::ReasonCode,
 }
 
@@ -221,7 +222,7 @@ pub async fn answer(
     params(
         ("id" = uuid::Uuid, Path, description = "The claim's id"),
         ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$"),
-        ("If-Match" = String, Header, description = "The ETag of the claim as it was seen")),
+        ("If-Match" = inline(Version), Header, description = "The ETag of the claim as it was seen")),
     request_body(content = NewDecision, content_type = "application/json"),
     responses((status = 200, description = "The claim", body = ClaimAnswer), Refused),
 )]
@@ -252,7 +253,7 @@ pub async fn decide(
     params(
         ("id" = uuid::Uuid, Path, description = "The claim's id"),
         ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$"),
-        ("If-Match" = String, Header, description = "The ETag of the claim as it was seen")),
+        ("If-Match" = inline(Version), Header, description = "The ETag of the claim as it was seen")),
     request_body(content = Signature, content_type = "application/json"),
     responses((status = 200, description = "The claim", body = ClaimAnswer), Refused),
 )]

@@ -6,6 +6,7 @@ use askama::Template;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
 
+use super::contract::{Contract, Everywhere};
 use super::credentials::Credentials;
 use super::problem::{ApiError, ApiResult, Code};
 use crate::app::App;
@@ -14,7 +15,7 @@ use crate::app::App;
 #[openapi(
     info(
         title = "Redress",
-        description = "Damage reports after an outage: filed, assessed by published policies, paid exactly once.\n\nErrors are RFC 9457 problems with a stable `code`. Amounts are texts, exact. Times are RFC 3339.",
+        description = "Damage reports after an outage: filed, assessed by published policies, paid exactly once.\n\nErrors are RFC 9457 problems with a stable `code`. Amounts are texts, exact. Times are RFC 3339.\n\nEvery answer says in `RateLimit` and `RateLimit-Policy` what is left of the quota. A POST can be sent again: with the same Idempotency-Key, or, where none is asked for, as it is.",
         license(name = "MIT OR Apache-2.0"),
     ),
     paths(
@@ -138,9 +139,15 @@ use crate::app::App;
         (name = "staff", description = "Members of staff, their sessions and keys"),
         (name = "operations", description = "For the machine that runs Redress"),
     ),
-    modifiers(&Credentials),
+    modifiers(&Credentials, &Everywhere),
 )]
 struct Document;
+
+/// What the document says of every route.
+#[must_use]
+pub fn contract() -> Contract {
+    Contract::of(&mut Document::openapi())
+}
 
 /// The OpenAPI document as YAML; the file `openapi.yaml` is this, byte for byte.
 pub fn openapi_yaml() -> Result<String, String> {
@@ -193,10 +200,15 @@ struct Home {
     shows_mail: bool,
 }
 
+/// The most incidents that the first page shows.
+const MAX_SHOWN: i64 = 100;
+
 /// The first page: what this is and where to go.
 pub async fn home(app: web::Data<App>) -> ApiResult<HttpResponse> {
     let shows_mail = app.settings.smtp_url.is_none() && !app.settings.production;
-    let incidents = web::block(move || app.store.with(redress_store::incidents::names)).await??;
+    let incidents =
+        web::block(move || app.store.with(|connection| redress_store::incidents::names(connection, "", MAX_SHOWN)))
+            .await??;
     page(&Home { incidents, shows_mail })
 }
 

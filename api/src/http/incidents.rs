@@ -9,8 +9,10 @@ use redress_domain::incident_file::MAX_SOURCE_LENGTH;
 use super::body;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
+use super::query::{PageOfNames, page_of_names};
 use crate::app::App;
 use crate::rights::Right;
+use crate::shapes::Slug;
 use crate::use_cases::catalogue::{self, AssetView, IncidentView, ServiceView, ServiceWindows};
 use crate::use_cases::incidents::{self, Loaded, NewWindows};
 
@@ -19,15 +21,16 @@ pub(super) const TOML: &str = "application/toml";
 
 /// List incidents
 #[utoipa::path(
-    get, path = "/v1/incidents", tag = "incidents", operation_id = "list_incidents",
+    get, path = "/v1/incidents", tag = "incidents", operation_id = "list_incidents", params(PageOfNames),
     responses(
-        (status = 200, description = "All of them", body = Vec<IncidentView>),
+        (status = 200, description = "A page of them, by name", body = Vec<IncidentView>),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn list(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse> {
+pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadPolicies)?;
-    Ok(HttpResponse::Ok().json(web::block(move || catalogue::incidents(&app)).await??))
+    let page = page_of_names(&request)?;
+    Ok(HttpResponse::Ok().json(web::block(move || catalogue::incidents(&app, &page)).await??))
 }
 
 /// Load an incident
@@ -65,7 +68,7 @@ pub async fn load(
 /// See an incident
 #[utoipa::path(
     get, path = "/v1/incidents/{id}", tag = "incidents", operation_id = "show_incident",
-    params(("id" = String, Path, description = "The incident's name")),
+    params(("id" = inline(Slug), Path, description = "The incident's name")),
     responses(
         (status = 200, description = "The incident", body = IncidentView),
         (status = 400, description = "The id is no name", body = Problem, content_type = "application/problem+json"),
@@ -80,7 +83,7 @@ pub async fn show(app: web::Data<App>, staff: Staff, path: web::Path<String>) ->
 /// See when the services of an incident were hit
 #[utoipa::path(
     get, path = "/v1/incidents/{id}/windows", tag = "incidents", operation_id = "list_windows",
-    params(("id" = String, Path, description = "The incident's name")),
+    params(("id" = inline(Slug), Path, description = "The incident's name")),
     responses(
         (status = 200, description = "By service", body = Vec<ServiceWindows>),
         (status = 400, description = "The id is no name", body = Problem, content_type = "application/problem+json"),
@@ -98,7 +101,7 @@ pub async fn windows(app: web::Data<App>, staff: Staff, path: web::Path<String>)
 /// afterwards puts its own windows back.
 #[utoipa::path(
     post, path = "/v1/incidents/{id}/windows", tag = "incidents", operation_id = "set_windows",
-    params(("id" = String, Path, description = "The incident's name")),
+    params(("id" = inline(Slug), Path, description = "The incident's name")),
     request_body(content = NewWindows, content_type = "application/json"),
     responses(
         (status = 200, description = "So it is", body = Loaded),
@@ -137,26 +140,28 @@ async fn found(app: web::Data<App>, staff: &Staff, path: &str) -> ApiResult<Inci
 
 /// List services
 #[utoipa::path(
-    get, path = "/v1/services", tag = "incidents", operation_id = "list_services",
+    get, path = "/v1/services", tag = "incidents", operation_id = "list_services", params(PageOfNames),
     responses(
-        (status = 200, description = "All of them, by name", body = Vec<ServiceView>),
+        (status = 200, description = "A page of them, by name", body = Vec<ServiceView>),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn services(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse> {
+pub async fn services(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadPolicies)?;
-    Ok(HttpResponse::Ok().json(web::block(move || catalogue::services(&app)).await??))
+    let page = page_of_names(&request)?;
+    Ok(HttpResponse::Ok().json(web::block(move || catalogue::services(&app, &page)).await??))
 }
 
 /// List assets
 #[utoipa::path(
-    get, path = "/v1/assets", tag = "incidents", operation_id = "list_assets",
+    get, path = "/v1/assets", tag = "incidents", operation_id = "list_assets", params(PageOfNames),
     responses(
-        (status = 200, description = "All of them, by code", body = Vec<AssetView>),
+        (status = 200, description = "A page of them, by code", body = Vec<AssetView>),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn assets(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse> {
+pub async fn assets(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadPolicies)?;
-    Ok(HttpResponse::Ok().json(web::block(move || catalogue::assets(&app)).await??))
+    let page = page_of_names(&request)?;
+    Ok(HttpResponse::Ok().json(web::block(move || catalogue::assets(&app, &page)).await??))
 }

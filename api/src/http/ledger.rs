@@ -5,12 +5,14 @@ use chrono::{DateTime, Utc};
 use redress_domain::id::{CustomerId, ServiceId};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
-use super::query::query;
+use super::query::{bounded, query};
 use crate::app::App;
 use crate::rights::Right;
+use crate::shapes::Opaque;
 use crate::use_cases::credits::{self, CreditView};
 use crate::use_cases::ledger;
 
@@ -61,7 +63,7 @@ pub struct TransfersAfter {
     pub cursor: Option<String>,
     /// How many, at most 500; 100 when none.
     #[param(minimum = 1, maximum = 500)]
-    pub limit: Option<u16>,
+    pub limit: Option<i64>,
     /// Only what was recorded until then; the first page says until when, and the next ones keep to it.
     pub at: Option<DateTime<Utc>>,
 }
@@ -79,8 +81,9 @@ pub struct TransfersAfter {
 )]
 pub async fn transfers(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may_everywhere(Right::ReadLedger)?;
-    let query: TransfersAfter = query(&request)?;
-    let page = web::block(move || ledger::page(&app, query.cursor.as_deref(), query.limit, query.at)).await??;
+    let TransfersAfter { cursor, limit, at } = query(&request)?;
+    let limit = bounded(limit, ledger::PAGE, ledger::MAX_PAGE)?;
+    let page = web::block(move || ledger::page(&app, cursor.as_deref(), limit, at)).await??;
     Ok(HttpResponse::Ok().json(page))
 }
 
@@ -90,32 +93,43 @@ pub async fn transfers(app: web::Data<App>, staff: Staff, request: HttpRequest) 
 #[serde(deny_unknown_fields)]
 pub struct OfCustomer {
     /// The customer.
+    #[param(inline, value_type = Opaque)]
     pub customer: String,
+    /// Where the page before ended.
+    pub cursor: Option<Uuid>,
+    /// How many, at most 500; 100 when none.
+    #[param(minimum = 1, maximum = 500)]
+    pub limit: Option<i64>,
 }
 
 /// Credits, oldest first.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CreditList {
-    /// The credits.
+    /// The credits, the oldest first.
     pub credits: Vec<CreditView>,
+    /// What `cursor` takes for the next page; none on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<Uuid>,
 }
 
 /// List the credits of a customer
 #[utoipa::path(
     get, path = "/v1/credits", tag = "ledger", operation_id = "list_credits", params(OfCustomer),
     responses(
-        (status = 200, description = "Each credit and what happened to it", body = CreditList),
-        (status = 422, description = "The customer's id cannot be one", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "Each credit and what happened to it, page by page", body = CreditList),
+        (status = 422, description = "A parameter cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn credits_of(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadLedger)?;
-    let query: OfCustomer = query(&request)?;
-    let customer = CustomerId::parse(&query.customer)
-        .map_err(|error| ApiError::with_detail(Code::InvalidRequest, error.to_string()))?;
-    let mut credits = web::block(move || credits::list(&app, &customer)).await??;
+    let OfCustomer { customer, cursor, limit } = query(&request)?;
+    let customer = CustomerId::parse(&customer).map_err(|error| ApiError::field("/customer", error.to_string()))?;
+    let limit = bounded(limit, ledger::PAGE, ledger::MAX_PAGE)?;
+    let mut credits = web::block(move || credits::list(&app, &customer, cursor, limit)).await??;
+    let full = i64::try_from(credits.len()).is_ok_and(|found| found == limit);
+    let next = credits.last().filter(|_| full).map(|last| last.id);
     let is_own = |credit: &CreditView| ServiceId::parse(&credit.service).is_ok_and(|id| staff.member().works_for(&id));
     credits.retain(is_own);
-    Ok(HttpResponse::Ok().json(CreditList { credits }))
+    Ok(HttpResponse::Ok().json(CreditList { credits, next }))
 }

@@ -8,6 +8,7 @@ pub mod budgets;
 pub mod claimant;
 pub mod claimants;
 pub mod claims;
+pub mod contract;
 mod cookies;
 pub mod corrections;
 mod credentials;
@@ -69,7 +70,7 @@ const MAX_CONNECTIONS: usize = 10_000;
 
 /// All routes.
 fn routes(config: &mut web::ServiceConfig) {
-    let resource = |path: &str| web::resource(path).default_service(web::to(method_not_allowed));
+    let resource = |path: &str| web::resource(path).default_service(web::to(contract::method_not_allowed));
     config
         .service(resource("/").get(docs::home))
         .service(resource("/livez").get(operations::livez))
@@ -179,10 +180,6 @@ async fn not_found() -> Result<actix_web::HttpResponse, ApiError> {
     Err(ApiError::new(Code::NotFound))
 }
 
-async fn method_not_allowed() -> Result<actix_web::HttpResponse, ApiError> {
-    Err(ApiError::new(Code::MethodNotAllowed))
-}
-
 /// Binds an address; with `search`, the next free port after it when it is in use.
 pub fn bind(address: &str, search: bool) -> AppResult<TcpListener> {
     const TRIED: u16 = 50;
@@ -209,6 +206,7 @@ pub fn start(app: App, listener: TcpListener, handle_signals: bool) -> AppResult
     let uploads = web::Data::new(Uploads::default());
     let limits = web::Data::new(Limits::new(&app.settings.rates));
     let intake = web::Data::new(Intake::new(app.clone()));
+    let contract = web::Data::new(docs::contract());
     let app = web::Data::new(app);
     let server = HttpServer::new(move || {
         Actix::new()
@@ -217,8 +215,10 @@ pub fn start(app: App, listener: TcpListener, handle_signals: bool) -> AppResult
             .app_data(uploads.clone())
             .app_data(intake.clone())
             .app_data(limits.clone())
+            .app_data(contract.clone())
             .app_data(web::PayloadConfig::new(MAX_BODY))
-            .app_data(web::QueryConfig::default().error_handler(|error, _| problem::invalid_query(&error).into()))
+            .app_data(web::PathConfig::default().error_handler(|error, _| problem::invalid_path(&error).into()))
+            .wrap(from_fn(contract::hold))
             .wrap(from_fn(limits::limit))
             .wrap(from_fn(metrics::record))
             .wrap(

@@ -7,6 +7,7 @@ use super::body::{bytes, parse};
 use super::problem::{ApiResult, Problem};
 use crate::app::App;
 use crate::rights::Right;
+use crate::shapes::Version;
 use crate::use_cases::claims::claimant::{self, Words};
 use crate::use_cases::claims::draft::{self, DraftChange};
 use crate::use_cases::claims::status::{self, MessageView};
@@ -19,7 +20,7 @@ use crate::use_cases::claims::{ClaimAnswer, review};
     patch, path = "/v1/claims/{id}", tag = "claims", operation_id = "change_draft",
     params(("id" = uuid::Uuid, Path, description = "The claim's id"),
            ("Idempotency-Key" = String, Header, description = "The same for every retry", min_length = 1, max_length = 128, pattern = "^[!-~]{1,128}$"),
-           ("If-Match" = String, Header, description = "The ETag of the draft as it was seen")),
+           ("If-Match" = inline(Version), Header, description = "The ETag of the draft as it was seen")),
     request_body(content = DraftChange, content_type = "application/json"),
     responses(
         (status = 200, description = "The draft", body = ClaimAnswer),

@@ -7,6 +7,7 @@ use utoipa::IntoParams;
 
 use super::cookies::Cookies;
 use super::problem::{ApiError, ApiResult, Code, Problem};
+use super::query::query;
 use crate::app::App;
 use crate::error::AppError;
 use crate::identity_provider::{self, Errand};
@@ -33,13 +34,13 @@ pub struct Begin {
 #[into_params(parameter_in = Query)]
 pub struct Back {
     /// The code that the provider exchanges for its word.
-    #[param(max_length = 4096)]
+    #[param(max_length = 4000)]
     pub code: Option<String>,
     /// What the errand began with.
-    #[param(max_length = 4096)]
+    #[param(max_length = 256)]
     pub state: String,
     /// Why the provider refused, if it did.
-    #[param(max_length = 4096)]
+    #[param(max_length = 256)]
     pub error: Option<String>,
 }
 
@@ -50,13 +51,13 @@ pub struct Back {
     get, path = "/v1/session/oidc", tag = "staff", operation_id = "begin_oidc", params(Begin),
     responses(
         (status = 303, description = "To the provider", headers(("Location" = String, description = "Where"))),
-        (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No provider is configured", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The provider could not be used", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many tries", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn begin(app: web::Data<App>, request: HttpRequest, how: web::Query<Begin>) -> ApiResult<HttpResponse> {
+pub async fn begin(app: web::Data<App>, request: HttpRequest) -> ApiResult<HttpResponse> {
+    let how: Begin = query(&request)?;
     let provider = provider(&app)?;
     let (url, errand) = web::block(move || identity_provider::begin(&provider, how.anew)).await??;
     let plain =
@@ -78,7 +79,6 @@ pub async fn begin(app: web::Data<App>, request: HttpRequest, how: web::Query<Be
     get, path = "/v1/session/oidc/callback", tag = "staff", operation_id = "finish_oidc", params(Back),
     responses(
         (status = 303, description = "Signed in, to the console", headers(("Location" = String, description = "Where"))),
-        (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "No group makes a role, or the member was revoked", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No provider is configured", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The name is another member's", body = Problem, content_type = "application/problem+json"),
@@ -86,9 +86,9 @@ pub async fn begin(app: web::Data<App>, request: HttpRequest, how: web::Query<Be
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn finish(app: web::Data<App>, request: HttpRequest, back: web::Query<Back>) -> ApiResult<HttpResponse> {
+pub async fn finish(app: web::Data<App>, request: HttpRequest) -> ApiResult<HttpResponse> {
+    let Back { code, state, error } = query(&request)?;
     let provider = provider(&app)?;
-    let Back { code, state, error } = back.into_inner();
     let cookies = Cookies::of(&request, &app);
     let not_begun = || AppError::Refused("the sign-in was not begun here: begin anew".into());
     let errand: Errand = cookies

@@ -12,9 +12,11 @@ use super::body;
 use super::identity::Staff;
 use super::incidents::TOML;
 use super::problem::{ApiError, ApiResult, Code, Problem};
+use super::query::query;
 use super::session::MAX_LISTED;
 use crate::app::App;
 use crate::rights::Right;
+use crate::shapes::{Hash, Slug};
 use crate::use_cases::catalogue::{self, VersionView};
 use crate::use_cases::policies::{self, Done};
 use crate::use_cases::simulate::{self, Simulated};
@@ -30,7 +32,7 @@ const BODY: &str = "body";
 #[into_params(parameter_in = Query)]
 pub struct Which {
     /// Only this incident's.
-    #[param(value_type = Option<String>)]
+    #[param(inline, value_type = Option<Slug>)]
     pub incident: Option<IncidentId>,
 }
 
@@ -70,12 +72,13 @@ impl From<&Policy> for Checked {
     get, path = "/v1/policies", tag = "policies", operation_id = "list_policies", params(Which),
     responses(
         (status = 200, description = "Of one's own services, the newest first, at most 500", body = Vec<VersionView>),
-        (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The incident's name cannot be one", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn list(app: web::Data<App>, staff: Staff, which: web::Query<Which>) -> ApiResult<HttpResponse> {
+pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadPolicies)?;
+    let which: Which = query(&request)?;
     let found = web::block(move || catalogue::versions(&app, which.incident.as_ref(), staff.member(), MAX_LISTED));
     Ok(HttpResponse::Ok().json(found.await??))
 }
@@ -107,7 +110,7 @@ pub async fn check(staff: Staff, request: HttpRequest, payload: web::Payload) ->
 /// version in force. Nothing is kept.
 #[utoipa::path(
     post, path = "/v1/policies/{id}/simulate", tag = "policies", operation_id = "simulate_policy",
-    params(("id" = String, Path, description = "The hash of the file, as the check says it")),
+    params(("id" = inline(Hash), Path, description = "The hash of the file, as the check says it")),
     request_body(content = String, content_type = "application/toml", description = "The policy's file"),
     responses(
         (status = 200, description = "What it would do", body = serde_json::Value),
@@ -141,7 +144,7 @@ pub async fn simulate(
 /// It waits for the approval of a second person. A version is published once: a retry is told 409.
 #[utoipa::path(
     post, path = "/v1/policies/{id}/publish", tag = "policies", operation_id = "publish_policy",
-    params(("id" = String, Path, description = "The hash of the file, as the check says it")),
+    params(("id" = inline(Hash), Path, description = "The hash of the file, as the check says it")),
     request_body(content = String, content_type = "application/toml", description = "The policy's file"),
     responses(
         (status = 201, description = "Published", body = Done, headers(("Location" = String, description = "Where the versions are"))),
@@ -184,7 +187,7 @@ async fn named(id: &str, request: HttpRequest, payload: web::Payload) -> ApiResu
 /// waited for it are assessed.
 #[utoipa::path(
     post, path = "/v1/policies/{id}/approve", tag = "policies", operation_id = "approve_policy",
-    params(("id" = String, Path, description = "The version's hash")),
+    params(("id" = inline(Hash), Path, description = "The version's hash")),
     responses(
         (status = 200, description = "In force", body = Done),
         (status = 404, description = "No such version was published", body = Problem, content_type = "application/problem+json"),

@@ -75,8 +75,8 @@ codes! {
     InvalidRequest = ("invalid_request", UNPROCESSABLE_ENTITY, "The request is not valid");
     /// A part of the path is not what it must be.
     InvalidPath = ("invalid_path", BAD_REQUEST, "The path is not valid");
-    /// A part of the query is not what it must be.
-    InvalidQuery = ("invalid_query", BAD_REQUEST, "The query is not valid");
+    /// A header is not what it must be.
+    InvalidHeader = ("invalid_header", BAD_REQUEST, "A header is not valid");
     /// The header is missing or malformed.
     IdempotencyKeyMissing = ("idempotency_key_missing", BAD_REQUEST, "An Idempotency-Key is needed");
     /// The key came with another request before.
@@ -101,6 +101,8 @@ codes! {
     NotFound = ("not_found", NOT_FOUND, "There is no such thing");
     /// The route knows the path but not the method.
     MethodNotAllowed = ("method_not_allowed", METHOD_NOT_ALLOWED, "The method is not allowed here");
+    /// The client takes nothing of what the route answers with.
+    NotAcceptable = ("not_acceptable", NOT_ACCEPTABLE, "The answer has a content type that is not wanted");
     /// The content type is not JSON.
     UnsupportedMediaType = ("unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The content type is not taken here");
     /// A command that is decided on what one saw came without saying what that was.
@@ -254,9 +256,12 @@ impl ResponseError for ApiError {
 impl From<AppError> for ApiError {
     fn from(error: AppError) -> Self {
         match error {
-            AppError::Usage(detail) | AppError::Invalid(detail) | AppError::Refused(detail) => {
-                Self::with_detail(Code::InvalidRequest, detail)
-            }
+            // What the command line calls a flag is a parameter here.
+            AppError::Usage(detail) => match detail.strip_prefix("--").and_then(|rest| rest.split_once(' ')) {
+                Some((flag, why)) => Self::field(format!("/{flag}"), why),
+                None => Self::with_detail(Code::InvalidRequest, detail),
+            },
+            AppError::Invalid(detail) | AppError::Refused(detail) => Self::with_detail(Code::InvalidRequest, detail),
             AppError::Conflict(detail) => Self::with_detail(Code::Conflict, detail),
             AppError::Field(pointer, detail) => Self::field(pointer, detail),
             AppError::Later(seconds) => Self::too_many(seconds),
@@ -305,9 +310,9 @@ fn movements_refused(items: &[crate::use_cases::credits::ItemRefusal]) -> ApiErr
     ApiError { errors, ..ApiError::new(code) }
 }
 
-/// The problem of a query that cannot be read.
-pub(super) fn invalid_query(error: &actix_web::error::QueryPayloadError) -> ApiError {
-    ApiError::with_detail(Code::InvalidQuery, error.to_string())
+/// The problem of a path that cannot be read.
+pub(super) fn invalid_path(error: &actix_web::error::PathError) -> ApiError {
+    ApiError::with_detail(Code::InvalidPath, error.to_string())
 }
 
 impl From<StoreError> for ApiError {

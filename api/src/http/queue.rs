@@ -13,20 +13,15 @@ use super::act::{Refused, answered, asked, reader_of};
 use super::body::{bytes, parse};
 use super::headers::idempotency_key;
 use super::identity::Staff;
-use super::problem::{ApiError, ApiResult, Code};
+use super::problem::ApiResult;
+use super::query::query;
 use crate::app::App;
 use crate::rights::Right;
 use crate::use_cases::claims::bulk::{self, BulkAnswer, BulkDecision};
-use crate::use_cases::claims::queue::{self, Filter, MAX_PAGE, Page, QueueView};
+use crate::use_cases::claims::queue::{self, Exported, Filter, Page, QueueView};
 use crate::use_cases::claims::review::{Command, Reader};
 use crate::use_cases::claims::triage::{self, AgreementFigure, OpenReading};
 use crate::use_cases::once::{self, Once};
-
-/// What a query says; every fault of it is named.
-fn filter_of(request: &HttpRequest) -> ApiResult<Filter> {
-    let query = web::Query::<Filter>::from_query(request.query_string());
-    query.map(web::Query::into_inner).map_err(|error| ApiError::with_detail(Code::InvalidRequest, error.to_string()))
-}
 
 /// Find claims
 ///
@@ -38,7 +33,7 @@ fn filter_of(request: &HttpRequest) -> ApiResult<Filter> {
 )]
 pub async fn find(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadClaims)?;
-    let (reader, filter) = (reader_of(&staff), filter_of(&request)?);
+    let (reader, filter): (_, Filter) = (reader_of(&staff), query(&request)?);
     let page =
         web::block(move || app.store.with(|connection| queue::page(&app, connection, &reader, &filter))).await??;
     Ok(HttpResponse::Ok().json(page))
@@ -67,12 +62,12 @@ pub async fn queues(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse
 /// Everything that a search finds, as CSV, page by page as it is read. No cell is taken for a formula.
 #[utoipa::path(
     get, path = "/v1/claims/export", tag = "desk", operation_id = "export_claims",
-    params(Filter),
+    params(Exported),
     responses((status = 200, description = "The claims", body = String, content_type = "text/csv"), Refused),
 )]
 pub async fn export(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadClaims)?;
-    let filter = Filter { limit: Some(MAX_PAGE), ..filter_of(&request)? };
+    let filter = Filter::from(query::<Exported>(&request)?);
     let mut pages =
         Pages { app, reader: reader_of(&staff), filter, under_way: None, ready: VecDeque::new(), first: true };
     // The first page is read before the answer begins, so that a fault of the search is one of the answer.

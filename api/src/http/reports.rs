@@ -7,10 +7,11 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::identity::Staff;
-use super::problem::{ApiError, ApiResult, Code, Problem};
+use super::problem::{ApiError, ApiResult, Problem};
 use super::query::query;
 use crate::app::App;
 use crate::rights::Right;
+use crate::shapes::Slug;
 use crate::use_cases::reports;
 
 /// Of which incident.
@@ -19,6 +20,7 @@ use crate::use_cases::reports;
 #[serde(deny_unknown_fields)]
 pub struct OfIncident {
     /// The incident; all when none.
+    #[param(inline, value_type = Option<Slug>)]
     pub incident: Option<String>,
 }
 
@@ -28,6 +30,7 @@ pub struct OfIncident {
 #[serde(deny_unknown_fields)]
 pub struct OfIncidentAt {
     /// The incident; all when none.
+    #[param(inline, value_type = Option<Slug>)]
     pub incident: Option<String>,
     /// As it stood then; the answer never changes.
     pub at: Option<DateTime<Utc>>,
@@ -35,7 +38,7 @@ pub struct OfIncidentAt {
 
 fn incident(name: Option<&str>) -> ApiResult<Option<IncidentId>> {
     let parsed = name.map(IncidentId::parse).transpose();
-    parsed.map_err(|error| ApiError::with_detail(Code::InvalidRequest, format!("incident: {error}")))
+    parsed.map_err(|error| ApiError::field("/incident", error.to_string()))
 }
 
 /// How far people came

@@ -11,9 +11,11 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
+use super::query::query;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
 use crate::rights::Right;
+use crate::shapes::Slug;
 use crate::use_cases::rosters;
 
 /// The largest roster: some 30 million rows.
@@ -25,7 +27,7 @@ const MAX_ROSTER: u64 = 4 << 30;
 #[into_params(parameter_in = Query)]
 pub struct Belongs {
     /// The incident.
-    #[param(value_type = String, example = "kakao-2022-10-15")]
+    #[param(inline, value_type = Slug, example = "kakao-2022-10-15")]
     pub incident: IncidentId,
 }
 
@@ -61,12 +63,10 @@ pub async fn import(
     app: web::Data<App>,
     staff: Staff,
     request: HttpRequest,
-    query: Result<web::Query<Belongs>, actix_web::Error>,
     payload: web::Payload,
 ) -> ApiResult<HttpResponse> {
     let actor = staff.may_everywhere(Right::ImportRosters)?;
-    let query = query.map_err(|error| ApiError::with_detail(Code::InvalidRequest, error.to_string()))?;
-    let incident = query.into_inner().incident;
+    let Belongs { incident } = query(&request)?;
     let kind = match request.content_type() {
         "text/csv" => "csv",
         "application/x-ndjson" => "ndjson",
@@ -77,7 +77,15 @@ pub async fn import(
     };
     let upload = Upload::begin(&app, kind)?;
     let upload = upload.receive(payload).await?;
-    let done = web::block(move || rosters::import(&app, &upload.path, &incident, None, &actor)).await??;
+    let done = web::block(move || {
+        let file = upload.path.display().to_string();
+        rosters::import(&app, &upload.path, &incident, None, &actor).map_err(|error| match error {
+            // Where the body was put is nobody's business.
+            AppError::Invalid(detail) => AppError::Invalid(detail.replace(&file, "body")),
+            other => other,
+        })
+    })
+    .await??;
     let rosters::Imported { accepted, refused, first_refusals, .. } = done;
     Ok(HttpResponse::Ok().json(RosterImported { accepted, refused, first_refusals }))
 }

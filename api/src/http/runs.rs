@@ -17,6 +17,7 @@ use super::query::query;
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::rights::Right;
+use crate::shapes::Slug;
 use crate::use_cases::issue::{self, Order, Plan};
 use crate::use_cases::runs::{self, RunView};
 
@@ -28,12 +29,12 @@ const MAX_POLICIES: u64 = 1_000;
 #[serde(deny_unknown_fields)]
 pub struct NewRun {
     /// The incident.
-    #[schema(example = "kakao-2022-10-15")]
+    #[schema(value_type = Slug, example = "kakao-2022-10-15")]
     pub incident: String,
     /// Only these policies; all when none.
     #[serde(default)]
     #[validate(length(max = MAX_POLICIES))]
-    #[schema(max_items = 1000)]
+    #[schema(value_type = Vec<Slug>, max_items = 1000)]
     pub policies: Vec<String>,
     /// Only say what would be issued; nothing is written.
     #[serde(default)]
@@ -58,7 +59,7 @@ impl NewRun {
 pub struct Approval {
     /// The hash of the plan that was seen, or its first 16 digits or more.
     #[validate(length(min = 16, max = 64))]
-    #[schema(min_length = 16, max_length = 64)]
+    #[schema(min_length = 16, max_length = 64, pattern = "^[0-9a-f]+$")]
     pub plan: String,
 }
 
@@ -107,7 +108,7 @@ pub struct RunList {
         (status = 409, description = "A run of the incident is open", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A field cannot be used", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A field cannot be used, or the key came with another order", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away; nothing was recorded", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -126,6 +127,7 @@ pub async fn start(
         return Ok(HttpResponse::Ok().json(report));
     }
     let run = web::block(move || runs::start(&app, &order, &key, &actor)).await?.map_err(refused)?;
+    let run = run.ok_or_else(|| ApiError::new(Code::IdempotencyKeyReused))?;
     Ok(HttpResponse::Created().insert_header((LOCATION, format!("/v1/runs/{}", run.id))).json(run))
 }
 

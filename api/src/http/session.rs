@@ -13,6 +13,7 @@ use super::body;
 use super::cookies::Cookies;
 use super::identity::{Staff, refuse_cross_site};
 use super::problem::{ApiError, ApiResult, Code, Problem};
+use super::query::query;
 use crate::app::App;
 use crate::rights::{Right, Role};
 use crate::use_cases::enrolment::{self, Enrolment};
@@ -352,12 +353,11 @@ pub async fn step_up(
     get, path = "/v1/sessions", tag = "staff", operation_id = "list_sessions", params(Whose),
     responses(
         (status = 200, description = "Those that go on, the newest first, at most 500", body = Vec<SessionView>),
-        (status = 400, description = "The query cannot be read", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn list(app: web::Data<App>, staff: Staff, whose: web::Query<Whose>) -> ApiResult<HttpResponse> {
-    let of = whose.into_inner().of(&staff)?;
+pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
+    let of = query::<Whose>(&request)?.of(&staff)?;
     let found = web::block(move || sessions::list(&app, of.as_deref(), MAX_LISTED)).await??;
     Ok(HttpResponse::Ok().json(found))
 }

@@ -11,10 +11,16 @@ use validator::Validate;
 use super::body;
 use super::identity::Staff;
 use super::problem::{ApiResult, Problem};
+use super::query::{PageOfNames, page_of_names};
 use crate::app::App;
 use crate::rights::{Right, Role};
+use crate::shapes::Slug;
 use crate::use_cases::enrolment::{self, Invitation};
 use crate::use_cases::staff::{self, MemberView, NewMember};
+use crate::whole;
+
+/// The most that a member may be let decide alone.
+const MOST_DECIDED: i64 = 1_000_000_000;
 
 /// Somebody who is to be a member of staff.
 #[derive(Debug, Deserialize, Validate, ToSchema)]
@@ -29,12 +35,13 @@ pub struct NewStaff {
     /// Only these services; all when absent.
     #[serde(default)]
     #[validate(length(max = 200, message = "are more than 200"))]
-    #[schema(value_type = Option<Vec<String>>, max_items = 200)]
+    #[schema(value_type = Option<Vec<Slug>>, max_items = 200)]
     pub services: Option<Vec<ServiceId>>,
     /// The largest amount of money decided alone, in the currency's unit; what the role may when absent.
-    #[serde(default)]
-    #[schema(minimum = 0)]
-    pub decides_up_to: Option<u32>,
+    #[serde(default, deserialize_with = "whole::option")]
+    #[validate(range(min = 0, max = MOST_DECIDED, message = "must be from 0 to 1000000000"))]
+    #[schema(minimum = 0, maximum = 1_000_000_000)]
+    pub decides_up_to: Option<i64>,
 }
 
 /// A member who was added.
@@ -60,15 +67,16 @@ pub struct Revoked {
 
 /// List the members of staff
 #[utoipa::path(
-    get, path = "/v1/staff", tag = "staff", operation_id = "list_staff",
+    get, path = "/v1/staff", tag = "staff", operation_id = "list_staff", params(PageOfNames),
     responses(
-        (status = 200, description = "Everybody, by name", body = Vec<MemberView>),
+        (status = 200, description = "A page of them, by name", body = Vec<MemberView>),
         (status = 503, description = "The database is away", body = Problem, content_type = "application/problem+json"),
     )
 )]
-pub async fn list(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse> {
+pub async fn list(app: web::Data<App>, staff: Staff, request: HttpRequest) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadStaff)?;
-    let members = web::block(move || staff::list(&app)).await??;
+    let page = page_of_names(&request)?;
+    let members = web::block(move || staff::list(&app, &page)).await??;
     Ok(HttpResponse::Ok().json(members))
 }
 
@@ -97,7 +105,7 @@ pub async fn add(
 ) -> ApiResult<HttpResponse> {
     let actor = staff.may(Right::ManageStaff)?;
     let NewStaff { name, role, services, decides_up_to } = body::json(&request, payload).await?;
-    let new = NewMember { name, role, services, decides_up_to: decides_up_to.map(i64::from) };
+    let new = NewMember { name, role, services, decides_up_to };
     let added = web::block(move || {
         let invitation = staff::add(&app, &new, &actor)?;
         Ok::<_, crate::error::AppError>(Added { name: new.name, role: new.role, invitation })

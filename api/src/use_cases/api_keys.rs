@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Duration, Utc};
 use redress_store::api_keys::{self, ApiKeyRow};
-use redress_store::{StoreError, audit, staff};
+use redress_store::{Connection, StoreError, audit, staff};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -76,43 +76,41 @@ pub struct KeyWithToken {
 }
 
 /// Makes a key.
-pub fn create(app: &App, new: NewKey, actor: &Actor) -> AppResult<KeyWithToken> {
+pub fn create(connection: &mut Connection, new: NewKey, actor: &Actor) -> AppResult<KeyWithToken> {
     let token = new_token();
-    app.store.transaction(|connection| {
-        let member = Member::try_from(staff::find_active(connection, &new.staff)?)?;
-        if let Some((index, right)) = new.scopes.iter().enumerate().find(|(_, right)| !may_have(&member, **right)) {
-            let why = if right.needs_step_up() {
-                "takes a second factor, which a program has not"
-            } else {
-                "is not a right of the member's"
-            };
-            return Err(AppError::Field(format!("/scopes/{index}"), format!("{} {why}", right.as_str())));
-        }
-        if api_keys::list(connection, Some(&new.staff), i64::MAX)?.len() >= MAX_KEYS {
-            return Err(AppError::Refused(format!("{} has {MAX_KEYS} keys: revoke one first", new.staff)));
-        }
-        let id = Uuid::now_v7();
-        let detail = serde_json::json!({ "staff": new.staff, "scopes": new.scopes, "days": new.days });
-        let entry = actor.entry("api_key.create", format!("api key {id}"), detail);
-        let row = ApiKeyRow {
-            id,
-            staff: new.staff,
-            label: new.label,
-            scopes: serde_json::json!(new.scopes),
-            token_hash: hash_of(&token),
-            previous_hash: None,
-            previous_until: None,
-            days: new.days,
-            created_by: actor.name.clone(),
-            created_at: entry.at,
-            expires_at: entry.at + Duration::days(i64::from(new.days)),
-            used_at: None,
-            revoked_at: None,
+    let member = Member::try_from(staff::find_active(connection, &new.staff)?)?;
+    if let Some((index, right)) = new.scopes.iter().enumerate().find(|(_, right)| !may_have(&member, **right)) {
+        let why = if right.needs_step_up() {
+            "takes a second factor, which a program has not"
+        } else {
+            "is not a right of the member's"
         };
-        api_keys::add(connection, &row)?;
-        audit::append(connection, &[entry])?;
-        Ok(KeyWithToken { token, key: row.try_into()? })
-    })
+        return Err(AppError::Field(format!("/scopes/{index}"), format!("{} {why}", right.as_str())));
+    }
+    if api_keys::list(connection, Some(&new.staff), i64::MAX)?.len() >= MAX_KEYS {
+        return Err(AppError::Conflict(format!("{} has {MAX_KEYS} keys: revoke one first", new.staff)));
+    }
+    let id = Uuid::now_v7();
+    let detail = serde_json::json!({ "staff": new.staff, "scopes": new.scopes, "days": new.days });
+    let entry = actor.entry("api_key.create", format!("api key {id}"), detail);
+    let row = ApiKeyRow {
+        id,
+        staff: new.staff,
+        label: new.label,
+        scopes: serde_json::json!(new.scopes),
+        token_hash: hash_of(&token),
+        previous_hash: None,
+        previous_until: None,
+        days: new.days,
+        created_by: actor.name.clone(),
+        created_at: entry.at,
+        expires_at: entry.at + Duration::days(i64::from(new.days)),
+        used_at: None,
+        revoked_at: None,
+    };
+    api_keys::add(connection, &row)?;
+    audit::append(connection, &[entry])?;
+    Ok(KeyWithToken { token, key: row.try_into()? })
 }
 
 fn may_have(member: &Member, right: Right) -> bool {
@@ -120,19 +118,17 @@ fn may_have(member: &Member, right: Right) -> bool {
 }
 
 /// Gives a key another token and as long a life again. The token before works on for a day; the one before that is gone.
-pub fn rotate(app: &App, id: Uuid, of: Option<&str>, actor: &Actor) -> AppResult<KeyWithToken> {
+pub fn rotate(connection: &mut Connection, id: Uuid, of: Option<&str>, actor: &Actor) -> AppResult<KeyWithToken> {
     let token = new_token();
-    app.store.transaction(|connection| {
-        let row = api_keys::lock(connection, id, of)?;
-        let entry = actor.entry("api_key.rotate", format!("api key {id}"), serde_json::json!({}));
-        let previous_until = row.expires_at.min(entry.at + OVERLAP);
-        let hash = hash_of(&token);
-        let expires_at = entry.at + Duration::days(i64::from(row.days));
-        api_keys::rotate(connection, &row, &hash, previous_until, expires_at)?;
-        audit::append(connection, &[entry])?;
-        let row = ApiKeyRow { expires_at, previous_until: Some(previous_until), ..row };
-        Ok(KeyWithToken { token, key: row.try_into()? })
-    })
+    let row = api_keys::lock(connection, id, of)?;
+    let entry = actor.entry("api_key.rotate", format!("api key {id}"), serde_json::json!({}));
+    let previous_until = row.expires_at.min(entry.at + OVERLAP);
+    let hash = hash_of(&token);
+    let expires_at = entry.at + Duration::days(i64::from(row.days));
+    api_keys::rotate(connection, &row, &hash, previous_until, expires_at)?;
+    audit::append(connection, &[entry])?;
+    let row = ApiKeyRow { expires_at, previous_until: Some(previous_until), ..row };
+    Ok(KeyWithToken { token, key: row.try_into()? })
 }
 
 /// Revokes a key, at once and for good.

@@ -13,6 +13,15 @@ use crate::app::App;
 use crate::error::AppResult;
 use crate::rights::Member;
 
+/// A page of a list in the order of its names.
+#[derive(Debug)]
+pub struct Page {
+    /// Where the page before ended; empty for the first.
+    pub after: String,
+    /// The most entries.
+    pub limit: i64,
+}
+
 /// An outage.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct IncidentView {
@@ -142,9 +151,9 @@ impl From<PublishedVersion> for VersionView {
     }
 }
 
-/// All incidents.
-pub fn incidents(app: &App) -> AppResult<Vec<IncidentView>> {
-    let names = app.store.with(incidents::names)?;
+/// A page of incidents.
+pub fn incidents(app: &App, page: &Page) -> AppResult<Vec<IncidentView>> {
+    let names = app.store.with(|connection| incidents::names(connection, &page.after, page.limit))?;
     names.iter().map(|name| incident(app, &IncidentId::parse(name).map_err(StoreError::corrupt)?)).collect()
 }
 
@@ -155,16 +164,16 @@ pub fn incident(app: &App, id: &IncidentId) -> AppResult<IncidentView> {
     Ok(IncidentView { id: found.id, title: found.title.into(), cause: found.cause.into(), services })
 }
 
-/// All services.
-pub fn services(app: &App) -> AppResult<Vec<ServiceView>> {
-    let rows = app.store.with(incidents::services)?;
+/// A page of services.
+pub fn services(app: &App, page: &Page) -> AppResult<Vec<ServiceView>> {
+    let rows = app.store.with(|connection| incidents::services(connection, &page.after, page.limit))?;
     let view = |(id, organisation, ko, en)| ServiceView { id, organisation, title: Text { ko, en } };
     Ok(rows.into_iter().map(view).collect())
 }
 
-/// All assets.
-pub fn assets(app: &App) -> AppResult<Vec<AssetView>> {
-    let rows = app.store.with(ledger::assets)?;
+/// A page of assets.
+pub fn assets(app: &App, page: &Page) -> AppResult<Vec<AssetView>> {
+    let rows = app.store.with(|connection| ledger::assets_after(connection, &page.after, page.limit))?;
     Ok(rows.into_iter().map(|row| AssetView { code: row.code, class: row.class, scale: row.scale }).collect())
 }
 

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::assess;
 use crate::error::AppResult;
 use crate::policy_cache::ActivePolicy;
+use crate::shapes::Slug;
 use crate::use_cases::claims::{AwardView, ReasonView, Text};
 
 /// A question about coverage.
@@ -26,18 +27,18 @@ use crate::use_cases::claims::{AwardView, ReasonView, Text};
 #[into_params(parameter_in = Query)]
 pub struct CoverageQuery {
     /// The incident.
-    #[param(value_type = String, example = "kakao-2022-10-15")]
+    #[param(inline, value_type = Slug, example = "kakao-2022-10-15")]
     pub incident: IncidentId,
     /// Only this service; all when left out.
-    #[param(value_type = Option<String>, example = "melon")]
+    #[param(inline, value_type = Option<Slug>, example = "melon")]
     pub service: Option<ServiceId>,
     /// What is held there, such as `subscription`; without a customer's token.
     #[validate(length(min = 1, max = 64, message = "has 1 to 64 characters"))]
-    #[param(example = "subscription", max_length = 64)]
+    #[param(example = "subscription", min_length = 1, max_length = 64)]
     pub kind: Option<String>,
     /// Which product, if it matters.
     #[validate(length(min = 1, max = 64, message = "has 1 to 64 characters"))]
-    #[param(max_length = 64)]
+    #[param(min_length = 1, max_length = 64)]
     pub product: Option<String>,
     /// Since when it is held.
     pub valid_from: Option<chrono::DateTime<chrono::Utc>>,

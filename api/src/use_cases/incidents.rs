@@ -15,6 +15,7 @@ use validator::Validate;
 
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
+use crate::shapes::{HowBadly, Slug};
 
 /// What loading did.
 #[derive(Debug, Serialize, ToSchema)]
@@ -61,7 +62,7 @@ const MAX_WINDOWS: u64 = MAX_IMPACTS as u64;
 #[serde(deny_unknown_fields)]
 pub struct NewWindows {
     /// A service of the incident.
-    #[schema(value_type = String, example = "melon")]
+    #[schema(value_type = Slug, example = "melon")]
     pub service: ServiceId,
     /// All its windows, in order and apart.
     #[validate(length(min = 1, max = MAX_WINDOWS, message = "must be 1 to 200"))]
@@ -78,7 +79,7 @@ pub struct NewWindow {
     /// The first instant after it.
     pub until: DateTime<Utc>,
     /// How badly: `degraded` or `unavailable`.
-    #[schema(value_type = String, example = "unavailable")]
+    #[schema(value_type = HowBadly, example = "unavailable")]
     pub severity: Severity,
 }
 

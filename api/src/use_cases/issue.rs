@@ -57,7 +57,7 @@ pub struct Order {
 }
 
 impl Order {
-    fn scope(&self) -> serde_json::Value {
+    pub(crate) fn scope(&self) -> serde_json::Value {
         if self.policies.is_empty() { serde_json::Value::Null } else { serde_json::json!(self.policies) }
     }
 

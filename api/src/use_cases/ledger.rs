@@ -1,9 +1,11 @@
 //! Questions to the ledger: balances at an instant, and every transfer in a file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Write;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use redress_domain::id::CustomerId;
 use redress_domain::ledger::TransferCode;
 use redress_store::export::{self, ExportRow};
 use redress_store::{StoreError, balances, ledger};
@@ -15,6 +17,7 @@ use uuid::Uuid;
 use super::reports::figure;
 use crate::app::App;
 use crate::error::{AppError, AppResult};
+use crate::spreadsheet::defused;
 
 /// The balances of a group of accounts at an instant. Amounts are in the asset's unit.
 #[derive(Debug, Serialize, ToSchema)]
@@ -121,7 +124,7 @@ pub struct Exported<'a> {
     /// The run, if a run did it.
     run: Option<i64>,
     /// Whose account it touches; empty where no customer's is.
-    customer: &'a str,
+    customer: Cow<'a, str>,
     /// Its id.
     transfer: String,
     /// What it does.
@@ -139,7 +142,7 @@ pub struct Exported<'a> {
     /// The content hash of its version.
     policy_version: Option<&'a str>,
     /// What it is for.
-    subject: &'a str,
+    subject: Cow<'a, str>,
     /// The credit it moves, unless it is one.
     of_credit: Option<String>,
     /// The transfer it reverses.
@@ -161,7 +164,7 @@ pub fn export(app: &App, layout: Layout, at: Option<DateTime<Utc>>, out: &mut im
                 let mut writer = csv::Writer::from_writer(&mut *out);
                 export::transfers(connection, at, |row| -> AppResult<()> {
                     count += 1;
-                    writer.serialize(exported(row)?).map_err(|error| match error.into_kind() {
+                    writer.serialize(for_spreadsheets(row)?).map_err(|error| match error.into_kind() {
                         // A reader that went away is told from a full disk by its kind.
                         csv::ErrorKind::Io(error) => AppError::io("writing the export")(error),
                         other => AppError::io("writing the export")(std::io::Error::other(format!("{other:?}"))),
@@ -184,9 +187,9 @@ pub fn export(app: &App, layout: Layout, at: Option<DateTime<Utc>>, out: &mut im
 }
 
 /// The most transfers of a page.
-const MAX_PAGE: u16 = 500;
+pub const MAX_PAGE: i64 = 500;
 /// How many a page has unless asked otherwise.
-const PAGE: u16 = 100;
+pub const PAGE: i64 = 100;
 
 /// A page of transfers.
 #[derive(Serialize, ToSchema)]
@@ -202,8 +205,7 @@ pub struct TransferPage {
 }
 
 /// A page of the transfers of one instant: what is recorded meanwhile does not shift the pages.
-pub fn page(app: &App, cursor: Option<&str>, limit: Option<u16>, at: Option<DateTime<Utc>>) -> AppResult<TransferPage> {
-    let limit = limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+pub fn page(app: &App, cursor: Option<&str>, limit: i64, at: Option<DateTime<Utc>>) -> AppResult<TransferPage> {
     let place = cursor.map(read_cursor).transpose()?;
     app.store.with(|connection| {
         let settled = ledger::settle(connection)?;
@@ -211,8 +213,11 @@ pub fn page(app: &App, cursor: Option<&str>, limit: Option<u16>, at: Option<Date
             Some((at, customer, id)) => (at, Some((customer, id))),
             None => (settled_instant(at, settled)?, None),
         };
-        let rows = export::page(connection, at, after.as_ref(), i64::from(limit))?;
-        let next = rows.last().filter(|_| rows.len() == usize::from(limit)).map(|row| write_cursor(at, row));
+        let rows = export::page(connection, at, after.as_ref(), limit)?;
+        let next = rows
+            .last()
+            .filter(|_| i64::try_from(rows.len()).is_ok_and(|found| found == limit))
+            .map(|row| write_cursor(at, row));
         let transfers = rows
             .iter()
             .map(|row| Ok(serde_json::to_value(exported(row)?).map_err(StoreError::corrupt)?))
@@ -232,9 +237,15 @@ fn read_cursor(text: &str) -> AppResult<(DateTime<Utc>, String, Uuid)> {
         let mut parts = text.splitn(3, '/');
         let at = DateTime::from_timestamp_micros(parts.next()?.parse().ok()?)?;
         let id = Uuid::parse_str(parts.next()?).ok()?;
-        Some((at, parts.next()?.to_owned(), id))
+        let customer = CustomerId::parse(parts.next()?).ok()?;
+        Some((at, customer.to_string(), id))
     };
-    read().ok_or_else(|| AppError::Invalid("cursor: it is not one that an earlier page gave".into()))
+    read().ok_or_else(|| AppError::Field("/cursor".into(), "is not one that an earlier page gave".into()))
+}
+
+/// A transfer whose cells are no formulas: the operator's own texts are the only ones that could be.
+fn for_spreadsheets(row: &ExportRow) -> AppResult<Exported<'_>> {
+    Ok(Exported { customer: defused(&row.customer_id), subject: defused(&row.subject), ..exported(row)? })
 }
 
 fn exported(row: &ExportRow) -> AppResult<Exported<'_>> {
@@ -244,7 +255,7 @@ fn exported(row: &ExportRow) -> AppResult<Exported<'_>> {
         recorded_at: row.recorded_at.to_rfc3339_opts(SecondsFormat::Micros, true),
         posting: row.posting_id,
         run: row.run_id,
-        customer: &row.customer_id,
+        customer: row.customer_id.as_str().into(),
         transfer: row.id.to_string(),
         code: code.as_str(),
         debit: &row.debit,
@@ -253,7 +264,7 @@ fn exported(row: &ExportRow) -> AppResult<Exported<'_>> {
         amount: figure(Decimal::from(row.amount), row.scale),
         policy: row.policy.as_deref(),
         policy_version: row.policy_version.as_deref(),
-        subject: &row.subject,
+        subject: row.subject.as_str().into(),
         of_credit: row.credit_id.map(|id| id.to_string()),
         reverses: row.original_id.map(|id| id.to_string()),
         effective_on: row.effective_on.map(|date| date.to_string()),

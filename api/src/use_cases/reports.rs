@@ -240,7 +240,7 @@ fn line(versions: &[FlowSum], terms: &Terms) -> AppResult<LiabilityLine> {
 fn chosen(connection: &mut Connection, incident: Option<&IncidentId>) -> AppResult<Vec<(IncidentId, i32)>> {
     let names = match incident {
         Some(incident) => vec![incident.clone()],
-        None => incidents::names(connection)?
+        None => incidents::names(connection, "", i64::MAX)?
             .iter()
             .map(|name| IncidentId::parse(name).map_err(StoreError::corrupt))
             .collect::<Result<_, _>>()?,

@@ -86,13 +86,18 @@ pub struct SetAside {
     pub subjects: i64,
 }
 
-/// Opens a run for the servers. The same request again, told by its key, gets the same run.
-pub fn start(app: &App, order: &issue::Order, key: &str, actor: &Actor) -> AppResult<RunView> {
+/// Opens a run for the servers. The same request again, told by its key, gets the same run; another order under that key
+/// gets none.
+pub fn start(app: &App, order: &issue::Order, key: &str, actor: &Actor) -> AppResult<Option<RunView>> {
     let key = format!("{}/{key}", actor.name);
     let known = app.store.with(|connection| run_lifecycle::of_request(connection, &key))?;
     match known {
-        Some(id) => show(app, id),
-        None => show(app, issue::open_for_servers(app, order, &key, actor)?.id),
+        Some(id) => {
+            let run = show(app, id)?;
+            let same = run.incident == order.incident.as_str() && run.scope == order.scope();
+            Ok(same.then_some(run))
+        }
+        None => show(app, issue::open_for_servers(app, order, &key, actor)?.id).map(Some),
     }
 }
 

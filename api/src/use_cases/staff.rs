@@ -7,6 +7,7 @@ use redress_store::{Connection, StoreError, api_keys, sessions};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::catalogue::Page;
 use super::enrolment::{self, Invitation};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
@@ -136,9 +137,9 @@ pub struct MemberView {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// Everybody, by name.
-pub fn list(app: &App) -> AppResult<Vec<MemberView>> {
-    let rows = app.store.with(staff::list)?;
+/// A page of the members, by name.
+pub fn list(app: &App, page: &Page) -> AppResult<Vec<MemberView>> {
+    let rows = app.store.with(|connection| staff::list(connection, &page.after, page.limit))?;
     let view = |row: StaffMember| {
         let (added_at, revoked_at) = (row.added_at, row.revoked_at);
         let member = Member::try_from(row)?;

@@ -111,58 +111,56 @@ pub struct WebhookWithSecret {
 }
 
 /// Registers a webhook.
-pub fn create(app: &App, new: &NewWebhook, actor: &Actor) -> AppResult<WebhookWithSecret> {
+pub fn create(app: &App, connection: &mut Connection, new: &NewWebhook, actor: &Actor) -> AppResult<WebhookWithSecret> {
     let field = |pointer: &str, why: String| AppError::Field(pointer.to_owned(), why);
     check_url(&new.url, app.settings.production).map_err(|why| field("/url", why))?;
     let told = events_of(&new.events)?;
     if told.is_empty() && new.service.is_none() {
         return Err(field("/service", format!("must be given for {DELIVER}: each service grants its own")));
     }
-    app.store.transaction(|connection| {
-        if webhooks::list(connection, false)?.len() >= MAX_WEBHOOKS {
-            return Err(AppError::Conflict(format!("there are {MAX_WEBHOOKS} webhooks: remove one first")));
+    if webhooks::list(connection, false)?.len() >= MAX_WEBHOOKS {
+        return Err(AppError::Conflict(format!("there are {MAX_WEBHOOKS} webhooks: remove one first")));
+    }
+    let key = match &new.service {
+        None => None,
+        Some(service) => {
+            let keys = incidents::service_keys(connection, &[service.as_str()])?;
+            let unknown = || field("/service", format!("there is no service {service}"));
+            Some(keys.first().copied().ok_or_else(unknown)?)
         }
-        let key = match &new.service {
-            None => None,
-            Some(service) => {
-                let keys = incidents::service_keys(connection, &[service.as_str()])?;
-                let unknown = || field("/service", format!("there is no service {service}"));
-                Some(keys.first().copied().ok_or_else(unknown)?)
-            }
-        };
-        let id = Uuid::now_v7();
-        let (secret, text) = new_secret();
-        let host = new.url.parse::<ureq::http::Uri>().ok().and_then(|url| url.host().map(str::to_owned));
-        let detail = serde_json::json!({ "host": host, "events": new.events, "service": new.service });
-        let entry = actor.entry("webhook.create", format!("webhook {id}"), detail);
-        let row = WebhookRow {
-            id,
-            url: new.url.clone(),
-            purpose: if told.is_empty() { DELIVERIES } else { EVENTS }.to_owned(),
-            service_id: key,
-            events: serde_json::json!(told.iter().map(|event| event.as_str()).collect::<Vec<_>>()),
-            secret: app.secrets.seal(&secret, &secret_context(id))?,
-            previous_secret: None,
-            previous_until: None,
-            created_by: actor.name.clone(),
-            created_at: entry.at,
-            disabled_at: None,
-            disabled_why: None,
-            failures: 0,
-            failing_since: None,
-            retry_at: None,
-            last_error: None,
-        };
-        webhooks::add(connection, &row).map_err(|error| match error.constraint() {
-            Some("webhook_one_delivers") => AppError::Conflict(
-                "credits of this service are delivered to another webhook: remove that one first".into(),
-            ),
-            _ => error.into(),
-        })?;
-        audit::append(connection, &[entry])?;
-        let service = new.service.as_ref().map(ToString::to_string);
-        Ok(WebhookWithSecret { secret: text, webhook: WebhookView::new(row, service)? })
-    })
+    };
+    let id = Uuid::now_v7();
+    let (secret, text) = new_secret();
+    let host = new.url.parse::<ureq::http::Uri>().ok().and_then(|url| url.host().map(str::to_owned));
+    let detail = serde_json::json!({ "host": host, "events": new.events, "service": new.service });
+    let entry = actor.entry("webhook.create", format!("webhook {id}"), detail);
+    let row = WebhookRow {
+        id,
+        url: new.url.clone(),
+        purpose: if told.is_empty() { DELIVERIES } else { EVENTS }.to_owned(),
+        service_id: key,
+        events: serde_json::json!(told.iter().map(|event| event.as_str()).collect::<Vec<_>>()),
+        secret: app.secrets.seal(&secret, &secret_context(id))?,
+        previous_secret: None,
+        previous_until: None,
+        created_by: actor.name.clone(),
+        created_at: entry.at,
+        disabled_at: None,
+        disabled_why: None,
+        failures: 0,
+        failing_since: None,
+        retry_at: None,
+        last_error: None,
+    };
+    webhooks::add(connection, &row).map_err(|error| match error.constraint() {
+        Some("webhook_one_delivers") => {
+            AppError::Conflict("credits of this service are delivered to another webhook: remove that one first".into())
+        }
+        _ => error.into(),
+    })?;
+    audit::append(connection, &[entry])?;
+    let service = new.service.as_ref().map(ToString::to_string);
+    Ok(WebhookWithSecret { secret: text, webhook: WebhookView::new(row, service)? })
 }
 
 /// The events of claims among these names: none for a webhook that delivers credits, which does nothing else.
@@ -188,25 +186,23 @@ fn events_of(names: &[String]) -> AppResult<Vec<Event>> {
     Ok(told)
 }
 
-/// Every webhook, the newest first; those that are switched off only when asked for.
+/// Webhooks, the newest first; those that are switched off only when asked for.
 pub fn list(app: &App, with_disabled: bool) -> AppResult<Vec<WebhookView>> {
     let rows = app.store.with(|connection| webhooks::list(connection, with_disabled))?;
     Ok(rows.into_iter().map(|(row, service)| WebhookView::new(row, service)).collect::<Result<_, _>>()?)
 }
 
 /// Gives a webhook another secret; calls are signed with the one before as well for a day.
-pub fn rotate(app: &App, id: Uuid, actor: &Actor) -> AppResult<WebhookWithSecret> {
-    app.store.transaction(|connection| {
-        let mut row = webhooks::lock(connection, id)?;
-        let (secret, text) = new_secret();
-        let entry = actor.entry("webhook.rotate", format!("webhook {id}"), serde_json::json!({}));
-        let until = entry.at + OVERLAP;
-        webhooks::rotate(connection, &row, &app.secrets.seal(&secret, &secret_context(id))?, until)?;
-        audit::append(connection, &[entry])?;
-        row.previous_until = Some(until);
-        let service = webhooks::list(connection, true)?.into_iter().find(|(known, _)| known.id == id);
-        Ok(WebhookWithSecret { secret: text, webhook: WebhookView::new(row, service.and_then(|(_, name)| name))? })
-    })
+pub fn rotate(app: &App, connection: &mut Connection, id: Uuid, actor: &Actor) -> AppResult<WebhookWithSecret> {
+    let mut row = webhooks::lock(connection, id)?;
+    let (secret, text) = new_secret();
+    let entry = actor.entry("webhook.rotate", format!("webhook {id}"), serde_json::json!({}));
+    let until = entry.at + OVERLAP;
+    webhooks::rotate(connection, &row, &app.secrets.seal(&secret, &secret_context(id))?, until)?;
+    audit::append(connection, &[entry])?;
+    row.previous_until = Some(until);
+    let service = row.service_id.map(|key| incidents::service_name(connection, key)).transpose()?;
+    Ok(WebhookWithSecret { secret: text, webhook: WebhookView::new(row, service)? })
 }
 
 /// Switches a webhook off, for good. Deliveries wait for another one of the service; messages are dropped.

@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostic::{Messages, Span, suggestion};
 use super::limits::MAX_SOURCE_BYTES;
 use super::number::parse_decimal;
+use crate::source::{NUL, places_of_nul};
 
 pub(crate) type Item<'d> = toml::Spanned<DeValue<'d>>;
 
@@ -31,7 +32,11 @@ pub(crate) fn parse<'s>(source: &'s str, messages: &mut Messages<'_>) -> Option<
             "correct the TOML here: `key = value`, texts in double quotes, tables as [name], rules as [[rule]]",
         );
     }
-    errors.is_empty().then_some(document)
+    let nul = places_of_nul(document.get_ref());
+    for place in &nul {
+        messages.error("bad-text", Span::from(place.clone()), NUL, "take the escape for it out: \\u0000");
+    }
+    (errors.is_empty() && nul.is_empty()).then_some(document)
 }
 
 /// One table of the file and how messages call it.

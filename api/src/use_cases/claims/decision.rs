@@ -8,7 +8,6 @@ use redress_domain::review::{Verdict, VerdictKind};
 use redress_domain::{Amount, AssetCode};
 use redress_store::decisions::{self, DecisionRow};
 use redress_store::{Connection, StoreError, tasks};
-use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -21,15 +20,17 @@ use super::{AwardView, Text, desk, triage};
 use crate::app::App;
 use crate::assess;
 use crate::error::{AppError, AppResult};
+use crate::exact;
 use crate::policy_cache::ActivePolicy;
 use crate::refusal::Refusal;
+use crate::shapes::{Outcome, Slug};
 
 /// A reader's word on a claim.
 #[derive(Debug, Clone, Serialize, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDecision {
     /// `approve`, `part` or `decline`.
-    #[schema(value_type = String, example = "approve")]
+    #[schema(value_type = Outcome, example = "approve")]
     pub outcome: VerdictKind,
     /// What is granted; nothing when it is declined.
     #[serde(default)]
@@ -39,11 +40,11 @@ pub struct NewDecision {
     /// Why what is refused is: codes of the policy or built-in ones.
     #[serde(default)]
     #[validate(length(max = 10, message = "has more than 10 entries"))]
-    #[schema(max_items = 10)]
+    #[schema(value_type = Vec<Slug>, max_items = 10)]
     pub reasons: Vec<String>,
     /// The policy that it is granted under; needed only where a service has several and none has spoken.
     #[serde(default)]
-    #[schema(max_length = 64)]
+    #[schema(value_type = Option<Slug>)]
     pub policy: Option<String>,
 }
 
@@ -255,7 +256,7 @@ fn given(award: &AwardView, active: Option<&ActivePolicy>, place: usize) -> AppR
         return Err(asset_fault(format!("the policy {} grants {}", active.policy.id(), known.join(", "))).into());
     };
     let amount_fault = |detail: String| Refusal::field(format!("/awards/{place}/amount"), detail);
-    let amount = Decimal::from_str_exact(&award.amount).map_err(|_| amount_fault("is no amount".into()))?;
+    let amount = exact::parse(&award.amount).map_err(amount_fault)?;
     let amount = Amount::from_decimal(amount, asset.scale()).map_err(|error| amount_fault(error.to_string()))?;
     if amount <= Amount::ZERO {
         return Err(amount_fault("must be above zero".into()).into());

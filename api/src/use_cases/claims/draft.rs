@@ -22,6 +22,7 @@ use crate::app::{Actor, App};
 use crate::assess;
 use crate::error::AppResult;
 use crate::refusal::Refusal;
+use crate::shapes::Slug;
 use crate::use_cases::claimants::address_key;
 
 /// What changes in a draft; what is left out stays.
@@ -30,7 +31,7 @@ use crate::use_cases::claimants::address_key;
 pub struct DraftChange {
     /// The policy to claim under.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Slug>)]
     pub policy: Option<PolicyId>,
     /// All that is claimed: what stood there before is replaced.
     #[serde(default)]

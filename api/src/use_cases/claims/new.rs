@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use validator::{Validate, ValidationError};
 
 use super::{Language, Wish};
+use crate::shapes::{Opaque, Slug};
 
 /// The most facts a claim may state.
 pub const MAX_FACTS: usize = 50;
@@ -123,17 +124,17 @@ fn no_link(name: &str) -> Result<(), ValidationError> {
 #[serde(deny_unknown_fields)]
 pub struct NewClaim {
     /// The incident.
-    #[schema(value_type = String, example = "kakao-2022-10-15", pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length = 64)]
+    #[schema(value_type = Slug, example = "kakao-2022-10-15")]
     pub incident: IncidentId,
     /// The service that failed.
-    #[schema(value_type = String, example = "kakaotalk", pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length = 64)]
+    #[schema(value_type = Slug, example = "kakaotalk")]
     pub service: ServiceId,
     /// The operator's id of the customer.
-    #[schema(value_type = String, example = "c-0000042", max_length = 64)]
+    #[schema(value_type = Opaque, example = "c-0000042")]
     pub customer: CustomerId,
     /// The policy to claim under; needed only where a service has several.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Slug>)]
     pub policy: Option<PolicyId>,
     /// What is claimed: names and values that the service's policy reads. Amounts are texts.
     #[serde(default)]

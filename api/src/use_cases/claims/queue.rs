@@ -13,6 +13,8 @@ use super::triage::{hash_of, last_digits};
 use crate::app::App;
 use crate::error::AppResult;
 use crate::refusal::Refusal;
+use crate::shapes::{Order, Slug, States};
+use crate::spreadsheet::defused;
 
 /// How many claims a page has unless it is said.
 const PAGE: i64 = 50;
@@ -27,20 +29,51 @@ const MAX_QUERY: usize = 128;
 #[into_params(parameter_in = Query)]
 pub struct Filter {
     /// States, separated by commas.
-    #[param(example = "in_review,needs_information")]
+    #[param(inline, value_type = Option<States>, example = "in_review,needs_information")]
     pub status: Option<String>,
     /// A service.
+    #[param(inline, value_type = Option<Slug>)]
     pub service: Option<String>,
     /// A reader; `me` for oneself.
     pub assignee: Option<String>,
     /// A reference, a claim's id, a customer's id, an e-mail address, a telephone number or an account.
+    #[param(min_length = 1, max_length = 128, pattern = "\\S")]
     pub q: Option<String>,
     /// `created`, the oldest first, or `-created`.
+    #[param(inline, value_type = Option<Order>)]
     pub sort: Option<String>,
     /// Where the page before ended, from its `next`.
     pub cursor: Option<String>,
     /// At most so many, up to 200; 50 unless said.
+    #[param(minimum = 1, maximum = 200)]
     pub limit: Option<i64>,
+}
+
+/// What is exported: a search without its pages.
+#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Exported {
+    /// States, separated by commas.
+    #[param(inline, value_type = Option<States>, example = "in_review,needs_information")]
+    pub status: Option<String>,
+    /// A service.
+    #[param(inline, value_type = Option<Slug>)]
+    pub service: Option<String>,
+    /// A reader; `me` for oneself.
+    pub assignee: Option<String>,
+    /// A reference, a claim's id, a customer's id, an e-mail address, a telephone number or an account.
+    #[param(min_length = 1, max_length = 128, pattern = "\\S")]
+    pub q: Option<String>,
+    /// `created`, the oldest first, or `-created`.
+    #[param(inline, value_type = Option<Order>)]
+    pub sort: Option<String>,
+}
+
+impl From<Exported> for Filter {
+    fn from(Exported { status, service, assignee, q, sort }: Exported) -> Self {
+        Self { status, service, assignee, q, sort, cursor: None, limit: Some(MAX_PAGE) }
+    }
 }
 
 /// A claim in a list.
@@ -273,16 +306,9 @@ pub fn lines(page: &Page, first: bool) -> AppResult<Vec<u8>> {
             claim.assignee.clone().unwrap_or_default(),
             claim.findings.to_string(),
         ];
-        writer.write_record(fields.iter().map(|field| defused(field))).map_err(|error| fault(&error))?;
+        writer.write_record(fields.iter().map(|field| defused(field).into_owned())).map_err(|error| fault(&error))?;
     }
     writer.into_inner().map_err(|error| fault(&error))
-}
-
-/// A cell that a spreadsheet would take for a formula is told to be a text.
-#[must_use]
-pub fn defused(field: &str) -> String {
-    let active = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if active { format!("'{field}") } else { field.to_owned() }
 }
 
 #[cfg(test)]
@@ -294,13 +320,5 @@ mod tests {
         for text in ["R-7K3M-9QXT-41ZC", "r-7k3m-9qxt-41zc", "R7K3M9QXT41ZC", " 7k3m 9qxt 4lzc "] {
             assert_eq!(as_reference(text), "R-7K3M-9QXT-41ZC", "{text}");
         }
-    }
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        for cell in ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1"] {
-            assert!(defused(cell).starts_with('\''), "{cell:?}");
-        }
-        assert_eq!(defused("m-1"), "m-1");
     }
 }

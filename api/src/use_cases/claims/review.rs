@@ -20,6 +20,7 @@ use super::{desk, now};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::refusal::Refusal;
+use crate::whole;
 
 /// How long a claim is a reader's own before another may take it; renewed by asking for it again.
 pub const LEASE: Duration = Duration::minutes(15);
@@ -117,8 +118,8 @@ pub fn release(connection: &mut Connection, reader: &Reader, id: Uuid) -> AppRes
 #[serde(deny_unknown_fields)]
 pub struct Assignment {
     /// The member of staff; nobody when null.
-    #[validate(length(max = 64, message = "is longer than 64 characters"))]
-    #[schema(max_length = 64)]
+    #[validate(length(min = 1, max = 64, message = "must have 1 to 64 characters"))]
+    #[schema(min_length = 1, max_length = 64)]
     pub to: Option<String>,
 }
 
@@ -170,7 +171,7 @@ pub struct Question {
     #[schema(min_length = 1, max_length = 4000)]
     pub text: String,
     /// For how many days the claimant may answer, 3 to 60; 14 unless said.
-    #[serde(default = "two_weeks")]
+    #[serde(default = "two_weeks", deserialize_with = "whole::number")]
     #[schema(minimum = 3, maximum = 60, default = 14)]
     pub days: i64,
 }

@@ -12,6 +12,7 @@ use super::ClaimKind;
 use super::status::{DecisionView, DeskView, Happened, MergedInto, Wanted, documents_wanted, policys_word};
 use crate::assess::ClaimOutcome;
 use crate::error::AppResult;
+use crate::shapes::{Asset, Money};
 
 /// The languages of notices and pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -63,12 +64,13 @@ impl From<Localised> for Text {
 
 /// An asset and an amount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct AwardView {
     /// The asset's code.
-    #[schema(example = "KRW")]
+    #[schema(value_type = Asset, example = "KRW")]
     pub asset: String,
     /// The amount in the asset's unit, exact.
-    #[schema(example = "30000")]
+    #[schema(value_type = Money, example = "30000")]
     pub amount: String,
 }
 

@@ -61,8 +61,9 @@ pub struct MovementView {
 }
 
 /// The credits of a customer, oldest first; empty when nothing was ever issued.
-pub fn list(app: &App, customer: &CustomerId) -> AppResult<Vec<CreditView>> {
-    app.store.with(|connection| Ok(credits::of_customer(connection, customer.as_str())?.iter().map(view).collect()))
+pub fn list(app: &App, customer: &CustomerId, after: Option<Uuid>, limit: i64) -> AppResult<Vec<CreditView>> {
+    let rows = app.store.with(|connection| credits::of_customer(connection, customer.as_str(), after, limit))?;
+    Ok(rows.iter().map(view).collect())
 }
 
 fn view(stored: &StoredCredit) -> CreditView {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use redress_domain::credit::{Flow, Refusal};
+use redress_domain::credit::{Flow, MAX_ATTEMPTS, Refusal};
 use redress_domain::id::{CustomerId, ServiceId, TransferId};
 use redress_store::deliveries::{self, CoveredCredit, Hold, RefusalRow};
 use redress_store::{Connection, StoreError};
@@ -17,8 +17,11 @@ use super::answer::{Status, code};
 use super::{PARTLY, conclude};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
+use crate::exact;
 use crate::rights::Member;
+use crate::shapes::{Money, Opaque};
 use crate::use_cases::credits::{self, ItemRefusal, Leaving};
+use crate::whole;
 
 /// The most results that are taken at once.
 pub const MAX_RESULTS: usize = 5_000;
@@ -28,8 +31,7 @@ pub const MAX_RESULTS: usize = 5_000;
 #[serde(deny_unknown_fields)]
 pub struct Acknowledgement {
     /// The customer, as it was told.
-    #[validate(length(max = 64, message = "is longer than 64 characters"))]
-    #[schema(max_length = 64)]
+    #[schema(value_type = Opaque)]
     pub customer: String,
     /// The credit's id.
     pub credit: Uuid,
@@ -37,12 +39,12 @@ pub struct Acknowledgement {
     #[serde(default)]
     pub status: Status,
     /// How much of it was, in the asset's unit; all that is owed when absent.
-    #[serde(default)]
-    #[validate(length(max = 40, message = "is longer than 40 characters"))]
-    #[schema(max_length = 40, example = "3")]
-    pub amount: Option<String>,
+    #[serde(default, deserialize_with = "exact::option")]
+    #[schema(value_type = Option<Money>, example = "3")]
+    pub amount: Option<Decimal>,
     /// The attempt, as it was told: the same one twice counts once.
-    #[serde(default = "first")]
+    #[serde(default = "first", deserialize_with = "whole::number")]
+    #[validate(range(min = 1, max = MAX_ATTEMPTS, message = "must be from 1 to 100"))]
     #[schema(minimum = 1, maximum = 100)]
     pub attempt: u16,
     /// On which calendar date it was granted; today when absent.
@@ -112,14 +114,10 @@ pub fn acknowledge(app: &App, results: &[Acknowledgement], member: &Member, acto
 /// A result as a movement of the ledger.
 fn item(index: usize, result: &Acknowledgement) -> AppResult<Leaving> {
     let wrong = |field: &str, why: String| AppError::Field(format!("/results/{index}/{field}"), why);
-    let amount = result
-        .amount
-        .as_deref()
-        .map(|text| Decimal::from_str_exact(text).map_err(|_| wrong("amount", format!("{text:?} is no exact number"))));
     Ok(Leaving {
         customer: CustomerId::parse(&result.customer).map_err(|error| wrong("customer", error.to_string()))?,
         credit: TransferId(result.credit),
-        amount: amount.transpose()?,
+        amount: result.amount,
         attempt: result.attempt,
         on: result.date,
     })

@@ -35,6 +35,7 @@ pub struct File<'a> {
 
 /// A file that was taken.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AddedEvidence)]
 pub struct Added {
     /// The file.
     #[serde(flatten)]

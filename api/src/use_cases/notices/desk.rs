@@ -98,8 +98,8 @@ pub fn requeue(app: &App, order: &RequeueOrder, actor: &Actor) -> AppResult<Chan
 #[serde(deny_unknown_fields)]
 pub struct BounceReport {
     /// The bounces.
-    #[validate(length(min = 1, max = 1000, message = "has 1 to 1000 bounces"), nested)]
-    #[schema(min_items = 1, max_items = 1000)]
+    #[validate(length(min = 1, max = 100, message = "has 1 to 100 bounces"), nested)]
+    #[schema(min_items = 1, max_items = 100)]
     pub bounces: Vec<Bounce>,
 }
 

@@ -8,7 +8,7 @@ use redress_domain::log::documents::spell;
 use redress_store::failpoint::{CallPoint, reach_call};
 use redress_store::webhook_messages::{self as messages, Leased, MessageRow};
 use redress_store::webhooks::{self, EVENTS, WebhookRow};
-use redress_store::{StoreError, audit};
+use redress_store::{Connection, StoreError, audit};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -20,6 +20,8 @@ use crate::outgoing::{Failure, Outgoing, Target};
 
 /// How long a worker may take for a message before another takes it over.
 const LEASE: Duration = Duration::minutes(10);
+/// The states that a list can be asked for.
+pub const STATES: [&str; 4] = ["queued", "sent", "dead", "dropped"];
 /// The most messages that are listed.
 pub const MAX_LISTED: i64 = 500;
 
@@ -140,6 +142,7 @@ fn record(app: &App, webhook: &WebhookRow, leased: &Leased, failure: Option<Fail
 
 /// A message to a webhook.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = WebhookMessage)]
 pub struct MessageView {
     /// Its id, which is the `webhook-id` of every attempt.
     pub id: Uuid,
@@ -186,16 +189,14 @@ pub fn list(app: &App, webhook: Uuid, state: &str) -> AppResult<Vec<MessageView>
 }
 
 /// Sends messages to a webhook again: those named, or all that are dead when none is; returns how many.
-pub fn redeliver(app: &App, webhook: Uuid, ids: &[Uuid], actor: &Actor) -> AppResult<usize> {
-    app.store.transaction(|connection| {
-        webhooks::lock(connection, webhook)?;
-        let again = messages::redeliver(connection, webhook, ids, Utc::now())?;
-        webhooks::note_success(connection, webhook)?;
-        if again > 0 {
-            let detail = serde_json::json!({ "messages": again });
-            let entry = actor.entry("webhook.redeliver", format!("webhook {webhook}"), detail);
-            audit::append(connection, &[entry])?;
-        }
-        Ok(again)
-    })
+pub fn redeliver(connection: &mut Connection, webhook: Uuid, ids: &[Uuid], actor: &Actor) -> AppResult<usize> {
+    webhooks::lock(connection, webhook)?;
+    let again = messages::redeliver(connection, webhook, ids, Utc::now())?;
+    webhooks::note_success(connection, webhook)?;
+    if again > 0 {
+        let detail = serde_json::json!({ "messages": again });
+        let entry = actor.entry("webhook.redeliver", format!("webhook {webhook}"), detail);
+        audit::append(connection, &[entry])?;
+    }
+    Ok(again)
 }
