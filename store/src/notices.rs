@@ -158,7 +158,7 @@ pub fn release(connection: &mut Connection, rows: &[NoticeRow], at: DateTime<Utc
 
 /// Records that a claimant does not want a notice: it is no more than a courtesy, or he gave no address.
 pub fn mark_unwanted(connection: &mut Connection, row: &NoticeRow) -> StoreResult<()> {
-    diesel::update(notice::table.find((&row.customer_id, row.id)))
+    diesel::update(notice::table.find((row.id, &row.customer_id)))
         .set(notice::state.eq("unwanted"))
         .execute(connection)?;
     Ok(())
@@ -203,7 +203,7 @@ pub fn requeue(connection: &mut Connection, ids: &[Uuid], at: DateTime<Utc>) -> 
 
 /// Records that a notice went.
 pub fn mark_sent(connection: &mut Connection, row: &NoticeRow, at: DateTime<Utc>) -> StoreResult<()> {
-    diesel::update(notice::table.find((&row.customer_id, row.id)))
+    diesel::update(notice::table.find((row.id, &row.customer_id)))
         .set((notice::state.eq("sent"), notice::sent_at.eq(at), notice::last_error.eq(None::<String>)))
         .execute(connection)?;
     Ok(())
@@ -217,7 +217,7 @@ pub fn mark_failed(
     retry_at: Option<DateTime<Utc>>,
 ) -> StoreResult<()> {
     let state = if retry_at.is_some() { "queued" } else { "dead" };
-    diesel::update(notice::table.find((&row.customer_id, row.id)))
+    diesel::update(notice::table.find((row.id, &row.customer_id)))
         .set((
             notice::state.eq(state),
             notice::last_error.eq(error),

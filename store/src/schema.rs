@@ -259,7 +259,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    notice (customer_id, id) {
+    notice (id, customer_id) {
         customer_id -> Text,
         id -> Uuid,
         claim_id -> Uuid,
