@@ -61,3 +61,4 @@ SELECT create_distributed_table('claim_trait', 'customer_id', colocate_with => '
 SELECT create_distributed_table('second_reading', 'customer_id', colocate_with => 'holding');
 SELECT create_distributed_table('webhook_message', 'customer_id', colocate_with => 'holding');
 SELECT create_distributed_table('delivery_refusal', 'customer_id', colocate_with => 'holding');
+SELECT create_distributed_table('looking', 'customer_id', colocate_with => 'holding');

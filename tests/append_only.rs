@@ -22,6 +22,7 @@ const MAY_CHANGE: &[(&str, &str, bool)] = &[
     ("idempotency", "*", true),
     ("impact", "*", true),
     ("incident", "*", false),
+    ("looking", "*", true),
     ("mailed_code", "*", true),
     ("message", "", true),
     ("notice", "*", true),

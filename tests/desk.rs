@@ -310,6 +310,30 @@ fn beyond_his_limit_a_reader_needs_a_second_person() {
 }
 
 #[test]
+fn who_else_has_a_claim_open_is_shown_to_the_staff_alone() {
+    Redress::test(|redress| {
+        let server = with_merchants(redress);
+        let filed = server.claim("k", &merchant_claim("m-1", "900000")).json();
+        let claimant = Claimant::of(&server, &filed);
+        let (ann, ben) = (redress.client(&server, "ann", "agent"), redress.client(&server, "ben", "lead"));
+        let present = |reader: &Client<'_>| -> Vec<String> {
+            let claim = reader.get(&claimant.path).json();
+            let present = claim["desk"]["present"].as_array().unwrap();
+            present.iter().map(|one| one["name"].as_str().unwrap().to_owned()).collect()
+        };
+        assert!(present(&ann).is_empty(), "nobody is told of himself");
+        assert_eq!(present(&ben), ["ann"]);
+        assert_eq!(present(&ann), ["ben"]);
+        let shown =
+            server.get(&claimant.path, &[("authorization", &format!("Bearer {}", filed["token"].as_str().unwrap()))]);
+        assert!(shown.json()["desk"].is_null(), "{}", shown.text());
+        // Who has not asked for a minute is taken to be gone.
+        redress.sql("UPDATE looking SET seen_at = seen_at - interval '61 seconds'");
+        assert!(present(&ann).is_empty());
+    });
+}
+
+#[test]
 fn readers_race_and_no_two_get_the_same_claim() {
     Redress::test(|redress| {
         let server = with_merchants(redress);

@@ -282,9 +282,13 @@ pub fn of_losses(connection: &mut Connection, customers: &[&str], losses: &[Uuid
 // One look into the index for each: two lists side by side would be looked up in every combination.
 prepared! {
     ClaimsOfLosses { customer_id: &'a str => Text, loss: Uuid => SqlUuid } -> claim::SqlType,
-    "SELECT claimed.* FROM",
+    "SELECT claimed.customer_id, claimed.id, claimed.reference, claimed.incident_id, claimed.service_id, claimed.state, claimed.facts,
+            claimed.version, claimed.created_at, claimed.submitted_at, claimed.updated_at, claimed.kind, claimed.channel,
+            claimed.loss, claimed.duplicate_of, claimed.credited_at FROM",
     "AS asked (customer_id, loss)
-     CROSS JOIN LATERAL (SELECT * FROM claim WHERE claim.customer_id = asked.customer_id COLLATE \"C\" AND claim.loss = asked.loss
+     CROSS JOIN LATERAL (SELECT customer_id, id, reference, incident_id, service_id, state, facts, version, created_at,
+                                submitted_at, updated_at, kind, channel, loss, duplicate_of, credited_at
+                         FROM claim WHERE claim.customer_id = asked.customer_id COLLATE \"C\" AND claim.loss = asked.loss
                          OFFSET 0) AS claimed"
 }
 

@@ -94,11 +94,27 @@ impl Session {
         &mut self,
         work: impl FnOnce(&mut Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        // One that failed, or whose work panicked, goes back: the pool throws it away if it is broken.
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.store.connection()?,
+        // One that failed, or whose work panicked, goes back: the pool throws it away if it is broken. Whether one that was kept
+        // still works is seen when a transaction begins; nothing has happened by then, so that another takes its place.
+        let mut work = Some(work);
+        if let Some(mut connection) = self.connection.take() {
+            let done = in_transaction(&mut connection, |connection| match work.take() {
+                Some(work) => work(connection).map(Some),
+                None => Ok(None),
+            });
+            match done {
+                Ok(Some(done)) => {
+                    self.connection = Some(connection);
+                    return Ok(done);
+                }
+                Err(error) if work.is_none() => return Err(error),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        let Some(work) = work else {
+            return Err(StoreError::corrupt("a transaction lost its work").into());
         };
+        let mut connection = self.store.connection()?;
         let done = in_transaction(&mut connection, work)?;
         self.connection = Some(connection);
         Ok(done)

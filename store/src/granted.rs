@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{Bool, Jsonb};
+use diesel::sql_types::Bool;
 use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::StoreResult;
+use crate::json::JsonText;
 use crate::schema::{assessment, claim, decision};
 
 /// A claim that was granted. One that has its credit still counts: another for the same loss must not be paid too.
@@ -85,22 +86,39 @@ fn assessed(
     if let Some(till) = till {
         query = query.filter(claim::customer_id.lt(till));
     }
-    let mut granted: Vec<GrantedClaim> = query
+    let mut granted: Vec<(GrantedRow, JsonText)> = query
         .order((claim::customer_id, claim::id, assessment::seq.desc()))
         .select((
-            claim::customer_id,
-            claim::id,
-            claim::service_id,
-            claim::state,
-            claim::facts,
-            claim::submitted_at,
-            assessment::policy_version_id,
-            sql::<Jsonb>("coalesce(assessment.trace::jsonb -> 'awards', '[]')"),
+            (
+                claim::customer_id,
+                claim::id,
+                claim::service_id,
+                claim::state,
+                claim::facts,
+                claim::submitted_at,
+                assessment::policy_version_id,
+            ),
+            assessment::trace,
         ))
         .load(connection)?;
     // The newest assessment of a claim comes first; the older ones are history.
-    granted.dedup_by(|later, first| later.id == first.id);
-    Ok(granted)
+    granted.dedup_by(|later, first| later.0.1 == first.0.1);
+    Ok(granted.into_iter().map(|(row, said)| by_policy(row, &said)).collect())
+}
+
+/// A claim's columns, and the version that granted it.
+type GrantedRow = (String, Uuid, i32, String, serde_json::Value, Option<DateTime<Utc>>, Option<i32>);
+
+/// A claim that its policy granted. What cannot be read is null, which is no list of awards: whoever needs it finds out.
+fn by_policy(row: GrantedRow, said: &JsonText) -> GrantedClaim {
+    #[derive(serde::Deserialize)]
+    struct Said {
+        #[serde(default)]
+        awards: Vec<serde_json::Value>,
+    }
+    let awards = said.read().map_or(serde_json::Value::Null, |said: Said| said.awards.into());
+    let (customer_id, id, service_id, state, facts, submitted_at, policy_version_id) = row;
+    GrantedClaim { customer_id, id, service_id, state, facts, submitted_at, policy_version_id, awards }
 }
 
 /// What people decided last of these claims, and whether anything was credited before.

@@ -69,9 +69,10 @@ pub fn take_all(connection: &mut Connection, keys: &[Key<'_>]) -> StoreResult<Ve
 prepared! {
     TakeKeys { customer_id: &'a str => Text, key: &'a str => Text, lock: i64 => BigInt }
         -> (Bool, Nullable<idempotency::SqlType>),
-    "SELECT pg_try_advisory_xact_lock(asked.lock), given.* FROM",
+    "SELECT pg_try_advisory_xact_lock(asked.lock), given.customer_id, given.key, given.request_hash, given.status, given.location,
+            given.body, given.created_at FROM",
     "WITH ORDINALITY AS asked (customer_id, key, lock, place)
-     LEFT JOIN LATERAL (SELECT * FROM idempotency
+     LEFT JOIN LATERAL (SELECT customer_id, key, request_hash, status, location, body, created_at FROM idempotency
                         WHERE idempotency.customer_id = asked.customer_id COLLATE \"C\" AND idempotency.key = asked.key COLLATE \"C\"
                         OFFSET 0) AS given ON true
      ORDER BY asked.place"

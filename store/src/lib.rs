@@ -36,6 +36,7 @@ pub mod migrations;
 pub mod notices;
 pub mod policies;
 mod prepared;
+pub mod presence;
 pub mod programmes;
 pub mod run_lifecycle;
 pub mod runs;

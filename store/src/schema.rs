@@ -276,6 +276,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    looking (customer_id, claim_id, staff) {
+        customer_id -> Text,
+        claim_id -> Uuid,
+        staff -> Text,
+        seen_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     mailed_code (address) {
         address -> Text,
         sealed -> Bytea,

@@ -61,7 +61,7 @@ impl Intake {
     /// Files a report with whatever else waits; returns after the commit.
     pub async fn file(self: Arc<Self>, order: Order) -> ApiResult<Filed> {
         let (answer, answered) = oneshot::channel();
-        {
+        let writer = {
             let mut state = self.lock();
             let name = name_of(&order);
             if state.under_way.contains(&name) {
@@ -72,11 +72,14 @@ impl Intake {
             }
             state.under_way.insert(name);
             state.waiting.push_back(Waiting { order, answer });
-            if state.writers < WRITERS && state.is_worth_a_writer() {
+            let is_wanted = state.writers < WRITERS && state.is_worth_a_writer();
+            is_wanted.then(|| {
                 state.writers += 1;
-                let intake = Arc::clone(&self);
-                spawn_blocking(move || intake.write());
-            }
+                Writer { intake: Arc::clone(&self), names: Vec::new(), is_home: false }
+            })
+        };
+        if let Some(writer) = writer {
+            spawn_blocking(move || writer.write());
         }
         match answered.await {
             Ok(filed) => Ok(filed?),
@@ -88,23 +91,6 @@ impl Intake {
     #[must_use]
     pub fn waiting(&self) -> i64 {
         i64::try_from(self.lock().waiting.len()).unwrap_or(i64::MAX)
-    }
-
-    /// Files batch after batch until nothing waits.
-    fn write(&self) {
-        let mut session = self.app.store.session();
-        while let Some(batch) = self.take() {
-            let (orders, answers): (Vec<Order>, Vec<_>) =
-                batch.into_iter().map(|waiting| (waiting.order, Some(waiting.answer))).unzip();
-            let mut answers = answers;
-            claims::file(&self.app, &mut session, &orders, &mut |place, filed| {
-                // From here on a retry is answered by what is stored.
-                self.lock().under_way.remove(&name_of(&orders[place]));
-                if let Some(answer) = answers[place].take() {
-                    let _ = answer.send(filed);
-                }
-            });
-        }
     }
 
     /// What waits, as far as it fits into one batch; none ends the writer.
@@ -121,6 +107,56 @@ impl Intake {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who files batch after batch. One that does not come home, since there was no thread for it or it panicked, is not counted on,
+/// and its keys may be sent again.
+struct Writer {
+    intake: Arc<Intake>,
+    /// The keys of the batch under way.
+    names: Vec<Name>,
+    is_home: bool,
+}
+
+impl Writer {
+    /// Files until nothing waits.
+    fn write(mut self) {
+        let intake = Arc::clone(&self.intake);
+        let mut session = intake.app.store.session();
+        while let Some(batch) = intake.take() {
+            let (orders, mut answers): (Vec<Order>, Vec<_>) =
+                batch.into_iter().map(|waiting| (waiting.order, Some(waiting.answer))).unzip();
+            self.names = orders.iter().map(name_of).collect();
+            claims::file(&intake.app, &mut session, &orders, &mut |place, filed| {
+                // From here on a retry is answered by what is stored.
+                intake.lock().under_way.remove(&self.names[place]);
+                if let Some(answer) = answers[place].take() {
+                    let _ = answer.send(filed);
+                }
+            });
+        }
+        self.is_home = true;
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.is_home {
+            return;
+        }
+        let mut state = self.intake.lock();
+        state.writers -= 1;
+        let state = &mut *state;
+        for name in &self.names {
+            state.under_way.remove(name);
+        }
+        if state.writers == 0 {
+            // Nobody is left to file them: whoever waits is told so, and sends again.
+            for waiting in state.waiting.drain(..) {
+                state.under_way.remove(&name_of(&waiting.order));
+            }
+        }
     }
 }
 

@@ -283,8 +283,22 @@ impl Work<'_> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Works until no chunk is left, whoever did them, or until somebody has to stop.
+    /// Works until no chunk is left, whoever did them, or until somebody has to stop. Where one lane fails, the others stop too.
     fn until_done(&self) -> AppResult<()> {
+        /// Stops the others unless it is told that all went well: an error and a panic alike.
+        struct Bell<'a>(&'a AtomicBool);
+        impl Drop for Bell<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let bell = Bell(&self.stop);
+        self.chunk_by_chunk()?;
+        std::mem::forget(bell);
+        Ok(())
+    }
+
+    fn chunk_by_chunk(&self) -> AppResult<()> {
         let mut tries = 0;
         while !self.stop.load(Ordering::Relaxed) && !self.watcher.is_leaving() {
             match self.next_chunk() {
@@ -298,10 +312,7 @@ impl Work<'_> {
                 Ok(None) if self.others_look_on() || self.is_over()? => return Ok(()),
                 Ok(None) => std::thread::sleep(WAIT_FOR_OTHERS),
                 Err(AppError::Store(error)) if met_another(&error) && tries < MAX_TRIES => tries += 1,
-                Err(error) => {
-                    self.stop.store(true, Ordering::Relaxed);
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use chrono::{DateTime, Duration, Utc};
 use redress_domain::claim::{ClaimMove, ClaimState};
 use redress_domain::review::APPEAL_DAYS;
 use redress_store::claims::{self, Resting};
-use redress_store::{Connection, incidents};
+use redress_store::{Connection, incidents, presence};
 
 use super::case::Case;
 use super::now;
@@ -15,7 +15,7 @@ use crate::error::AppResult;
 /// How many claims one transaction closes.
 const BATCH: i64 = 200;
 
-/// Closes what is over; returns how many claims it was.
+/// Closes what is over; returns how many claims it was. Who looked at claims is forgotten on the way.
 pub fn pass(app: &App, actor: &Actor) -> AppResult<u64> {
     let since = now() - Duration::days(APPEAL_DAYS);
     let mut closed = 0;
@@ -28,6 +28,7 @@ pub fn pass(app: &App, actor: &Actor) -> AppResult<u64> {
             }
         }
     }
+    app.store.with(|connection| presence::forget(connection, now() - Duration::hours(1)))?;
     Ok(closed)
 }
 

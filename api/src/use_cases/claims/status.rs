@@ -1,13 +1,13 @@
 //! A claim as its claimant and the staff see it: where it stands, what was decided and why, what is wanted and until
 //! when, whether an appeal is open, and all that happened.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use redress_domain::claim::ClaimState;
 use redress_domain::review::{Ruling, VerdictKind};
 use redress_store::audit::{self, Told};
 use redress_store::claims::{self, ClaimRow};
 use redress_store::decisions::DecisionRow;
-use redress_store::{Connection, StoreError, messages, triage};
+use redress_store::{Connection, StoreError, messages, presence, triage};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -122,6 +122,8 @@ pub struct DeskView {
     /// Until when it is his.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leased_until: Option<DateTime<Utc>>,
+    /// Who else has it open: whoever asked for it within the last minute.
+    pub present: Vec<Present>,
     /// The decision that waits for a second signature.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proposed: Option<Proposed>,
@@ -139,6 +141,15 @@ pub struct DeskView {
     pub description: Option<String>,
 }
 
+/// Somebody of the staff who has a claim open.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Present {
+    /// The name.
+    pub name: String,
+    /// When he last asked for the claim.
+    pub at: DateTime<Utc>,
+}
+
 /// A decision that waits for a second signature.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Proposed {
@@ -153,6 +164,9 @@ pub struct Proposed {
     /// When.
     pub decided_at: DateTime<Utc>,
 }
+
+/// How long somebody who asked for a claim is taken to have it open; a page that stays open asks again sooner.
+const PRESENT_FOR: Duration = Duration::seconds(60);
 
 /// Who looks at a claim.
 #[derive(Debug, Clone, Copy)]
@@ -176,8 +190,8 @@ pub fn show(app: &App, connection: &mut Connection, id: Uuid, viewer: Viewer<'_>
     answer.duplicate_of = merged_into(connection, &case.claim)?;
     answer.reply = super::aside::reply(app, connection, &case.claim)?;
     answer.history = history(connection, &case.claim, viewer)?;
-    if let Viewer::Staff(_) = viewer {
-        answer.desk = Some(desk_view(app, connection, &case)?);
+    if let Viewer::Staff(reader) = viewer {
+        answer.desk = Some(desk_view(app, connection, &case, reader)?);
     }
     Ok(answer)
 }
@@ -286,10 +300,11 @@ fn happened(told: Told, viewer: Viewer<'_>) -> Happened {
     }
 }
 
-fn desk_view(app: &App, connection: &mut Connection, case: &Case) -> AppResult<DeskView> {
-    let claim = &case.claim;
+fn desk_view(app: &App, connection: &mut Connection, case: &Case, viewer: &Reader) -> AppResult<DeskView> {
+    let (claim, at) = (&case.claim, now());
+    let present = presence::look(connection, (&claim.customer_id, claim.id), &viewer.name, at, at - PRESENT_FOR)?;
     let task = case.task.as_ref().filter(|task| task.is_open);
-    let reader = task.and_then(|task| task.reader(now())).map(str::to_owned);
+    let reader = task.and_then(|task| task.reader(at)).map(str::to_owned);
     let sealed = claims::sealed(connection, &claim.customer_id, claim.id)?;
     let personal = sealed.map(|sealed| open_personal(app, claim, &sealed)).transpose()?;
     let findings = triage::findings(connection, &claim.customer_id, claim.id)?.unwrap_or(serde_json::json!([]));
@@ -301,6 +316,7 @@ fn desk_view(app: &App, connection: &mut Connection, case: &Case) -> AppResult<D
         assignee: case.task.as_ref().and_then(|task| task.assignee.clone()),
         leased_until: reader.as_ref().and(task.and_then(|task| task.leased_until)),
         reader,
+        present: present.into_iter().map(|(name, at)| Present { name, at }).collect(),
         proposed: case.proposed().map(proposed).transpose()?,
         findings: serde_json::from_value(findings).map_err(StoreError::corrupt)?,
         reasons: reasons.into_iter().map(|(code, text)| ReasonText { code, text: text.into() }).collect(),
