@@ -792,3 +792,25 @@ fn a_word_about_a_claim_that_is_decided_comes_to_somebody_and_is_answered() {
         assert_eq!(ok(&bob.post_once("/v1/claims/next", &json!({})))["claim"]["desk"]["queue"], "map");
     });
 }
+
+#[test]
+fn a_claim_that_cannot_be_read_hides_no_other_from_comparison() {
+    Redress::test(|redress| {
+        let server = with_merchants(redress);
+        let file = |customer: &str| {
+            let mut claim = merchant_claim(customer, "900000");
+            claim["contact"] = json!({});
+            server.claim(customer, &claim).json()["id"].as_str().unwrap().to_owned()
+        };
+        let broken = file("m-1");
+        redress.sql("CREATE TABLE kept AS SELECT sealed FROM personal; UPDATE personal SET sealed = 'x'");
+        redress.sql(&format!("DELETE FROM triage WHERE claim_id = '{broken}'"));
+        let other = file("m-2");
+        let looked = |claim: &str| redress.number(&format!("SELECT count(*) FROM triage WHERE claim_id = '{claim}'"));
+        crate::harness::wait_until("the other was looked at", || looked(&other) == 1);
+        assert_eq!(looked(&broken), 0);
+        // Once it is mended it is compared too.
+        redress.sql("UPDATE personal SET sealed = kept.sealed FROM kept WHERE customer_id = 'm-1'; DROP TABLE kept");
+        crate::harness::wait_until("it was looked at", || looked(&broken) == 1);
+    });
+}

@@ -165,13 +165,13 @@ fn assess_claims(app: &App, stopped: &Receiver<()>) {
         if let Err(error) = policies::assess_overlooked(app, &actor) {
             tracing::error!(%error, "claims that wait are not assessed");
         }
-        if let Err(error) = claims::triage::pass(app, all) {
-            tracing::error!(%error, "claims are not compared with each other");
+        match claims::triage::pass(app, all) {
+            Ok(_) => all = false,
+            Err(error) => tracing::error!(%error, "claims are not compared with each other"),
         }
         if let Err(error) = claims::review::watch_terms(app, &actor) {
             tracing::error!(%error, "terms of claimants who were asked are not watched");
         }
-        all = false;
     }
 }
 
