@@ -6,9 +6,10 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::thread::ScopedJoinHandle;
 
-use diesel::PgConnection;
 use diesel::connection::SimpleConnection;
+use diesel::{PgConnection, RunQueryDsl};
 use redress_store::failpoint::WITHOUT;
+use redress_store::{Store, StoreError};
 use serde_json::Value;
 
 use crate::harness::{Answer, INCIDENT, Random, Redress, Server, merchant_claim, merchants, wait_until};
@@ -310,5 +311,36 @@ fn a_line_that_the_database_refuses_spoils_no_other_line_of_its_file() {
         assert_eq!(claim(3)["duplicate_of"]["reference"], claim(0)["reference"], "{lines}");
         assert_eq!(*problem(4), "invalid_request");
         assert_eq!(redress.number("SELECT count(*) FROM claim"), 3);
+    });
+}
+
+#[test]
+fn a_connection_that_went_between_two_batches_is_replaced_and_no_work_is_done_twice() {
+    fn end(redress: &Redress, pid: i32) {
+        redress.sql(&format!("SELECT pg_terminate_backend({pid})"));
+        let left = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
+        wait_until("it is gone", || redress.number(&left) == 0);
+    }
+    fn own_pid(connection: &mut PgConnection) -> Result<i32, StoreError> {
+        let pid = diesel::dsl::sql::<diesel::sql_types::Integer>("pg_backend_pid()");
+        Ok(diesel::select(pid).get_result(connection)?)
+    }
+    Redress::test(|redress| {
+        let store = Store::connect(redress.url(), 2).unwrap();
+        let mut session = store.session();
+        let first = session.transaction(own_pid).unwrap();
+        assert_eq!(session.transaction(own_pid).unwrap(), first, "it is kept");
+        end(redress, first);
+        let second = session.transaction(own_pid).unwrap();
+        assert_ne!(second, first);
+        // One that goes while the work is done may have done some of it: that is the caller's to know.
+        let mut done = 0;
+        let failed = session.transaction(|connection| {
+            done += 1;
+            end(redress, second);
+            own_pid(connection)
+        });
+        assert!(failed.is_err() && done == 1, "{failed:?} {done}");
+        assert_ne!(session.transaction(own_pid).unwrap(), second);
     });
 }

@@ -189,3 +189,16 @@ fn a_version_that_brings_a_cap_counts_what_was_had_before_and_one_without_counts
         assert_eq!(redress.issue()["issued"], 4);
     });
 }
+
+#[test]
+fn two_caps_over_everybody_on_one_asset_count_once_and_both_hold() {
+    Redress::test(|redress| {
+        let takers = cap("name = \"three-people\"\ntakers = 3");
+        let sum = cap("name = \"twelve-in-all\"\nat_most = 12");
+        prepared(redress, &format!("{takers}{sum}"), 6, 1);
+        assert_eq!(redress.issue()["issued"], 3, "five, five and two");
+        assert_eq!(used(redress), "3 12");
+        assert_eq!(redress.issue()["issued"], 0);
+        assert_eq!(used(redress), "3 12");
+    });
+}

@@ -48,6 +48,18 @@ pub(super) struct ProgrammePart<'a> {
     pub(super) at_most: Option<Amount>,
 }
 
+impl ProgrammePart<'_> {
+    /// Whether it is what is counted of an asset under a policy.
+    fn is_of(&self, issuing: &Issuing, asset: &Asset) -> bool {
+        self.issuing.place == issuing.place && self.asset == asset
+    }
+}
+
+/// The lower of two limits, where there are any.
+fn stricter<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    [one, other].into_iter().flatten().min()
+}
+
 /// What a chunk comes to, before anything is written.
 #[derive(Default)]
 pub(super) struct Planned<'a> {
@@ -159,11 +171,17 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn new(context: &'a Context<'_>, connection: &mut Connection) -> AppResult<Self> {
         let mut programme = Programme::default();
-        let mut parts = Vec::new();
+        let mut parts: Vec<ProgrammePart<'a>> = Vec::new();
         for issuing in context.issuing.iter().filter(|issuing| issuing.is_in_scope) {
             let policy = &issuing.active.policy;
             for cap in policy.caps().iter().filter(|cap| cap.scope() == CapScope::Programme) {
                 let Some(asset) = policy.assets().get(cap.asset_place()) else { continue };
+                // Several caps on one asset share what is counted: whoever is the strictest holds.
+                if let Some(part) = parts.iter_mut().find(|part| part.is_of(issuing, asset)) {
+                    part.takers = stricter(part.takers, cap.takers());
+                    part.at_most = stricter(part.at_most, cap.at_most());
+                    continue;
+                }
                 let known = context.accounts.assets.iter().find(|(_, (code, _))| code == asset.code());
                 let (takers, amount) = match known {
                     Some((key, _)) => ledger::programme_use(connection, issuing.active.policy_key, *key)?,
@@ -192,11 +210,7 @@ impl<'a> Plan<'a> {
         for part in &mut self.planned.programme {
             let now = self.programme.used(part.issuing.active.policy.id().as_str(), part.asset.code());
             // Only what is credited here counts: history may be due more by now, and is not issued.
-            let credited = self
-                .planned
-                .due
-                .iter()
-                .filter(|due| due.issuing.place == part.issuing.place && due.asset == part.asset);
+            let credited = self.planned.due.iter().filter(|due| part.is_of(due.issuing, due.asset));
             let amount =
                 credited.map(|due| Amount::from_minor(due.row.amount)).try_fold(Amount::ZERO, Amount::checked_add);
             part.added = Used { amount: amount.unwrap_or(now.amount), takers: now.takers - part.read.takers };
