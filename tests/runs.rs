@@ -29,12 +29,6 @@ fn issue(redress: &Redress, more: &[&str]) -> Ran {
     redress.run(&args)
 }
 
-/// Issues with one chunk under way at a time: there are connections for no more.
-fn issue_chunk_by_chunk(redress: &Redress) -> Ran {
-    let args = ["issue", "--incident", INCIDENT, "--format", "json", "--workers", "1"];
-    Ran::of(redress.command(&args).env("REDRESS_POOL_SIZE", "2").output().unwrap(), &args)
-}
-
 /// Opens a run that waits, and returns its number and its plan.
 fn waiting(redress: &Redress) -> (String, String) {
     let report = issue(redress, &["--as", "finance"]).fails(1, "").json();
@@ -183,7 +177,7 @@ fn a_paused_run_halts_in_every_process_at_its_next_chunk_and_goes_on_when_it_is_
             let mut other = redress.owner();
             other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
             let both: Vec<_> =
-                (0..2).map(|_| scope.spawn(|| issue_chunk_by_chunk(redress).fails(1, "").json())).collect();
+                (0..2).map(|_| scope.spawn(|| issue(redress, &["--workers", "1"]).fails(1, "").json())).collect();
             wait_until("both are at a chunk", || redress.number(waits) == 2);
             redress.run(&["run", "pause", "1", "--as", "finance"]).succeeds();
             other.batch_execute("ROLLBACK").unwrap();
@@ -216,7 +210,7 @@ fn a_cancelled_run_leaves_what_it_issued_and_the_next_issues_the_rest() {
         let report = std::thread::scope(|scope| {
             let mut other = redress.owner();
             other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
-            let run = scope.spawn(|| issue_chunk_by_chunk(redress).fails(1, "").json());
+            let run = scope.spawn(|| issue(redress, &["--workers", "1"]).fails(1, "").json());
             wait_until("it is at a chunk", || redress.number(waits) == 1);
             redress.run(&["run", "cancel", "1", "--as", "finance"]).succeeds();
             other.batch_execute("ROLLBACK").unwrap();

@@ -179,7 +179,7 @@ fn execute(
         run: run.id,
         watcher,
         stop: AtomicBool::new(false),
-        lanes: AtomicUsize::new(0),
+        at_work: AtomicUsize::new(0),
         issued: AtomicU64::new(0),
         tally: Mutex::default(),
     };
@@ -241,17 +241,14 @@ fn met_another(error: &StoreError) -> bool {
     matches!(error, StoreError::Contention(_)) || error.constraint() == Some("transfer_pkey")
 }
 
-/// How many chunks a worker has under way: while the server takes in what was decided, the next chunk is read and decided.
-const LANES: usize = 2;
-
 /// What the workers of one execution share.
 struct Work<'a> {
     context: &'a Context<'a>,
     run: i64,
     watcher: &'a dyn Watcher,
     stop: AtomicBool,
-    /// How many lanes still look for chunks.
-    lanes: AtomicUsize,
+    /// How many workers still look for chunks.
+    at_work: AtomicUsize,
     issued: AtomicU64,
     tally: Mutex<Tally>,
 }
@@ -259,14 +256,12 @@ struct Work<'a> {
 impl Work<'_> {
     /// Works with so many workers until each has come home; the first failure, if any.
     fn by_all(&self, workers: usize) -> Option<AppError> {
-        // As many as there are cores for, and one for each worker that was asked for. Each has a connection of its own, and
-        // somebody may have to look at the run meanwhile.
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // Each has a connection of its own, and somebody may have to look at the run meanwhile.
         let most = usize::try_from(self.context.app.settings.pool_size).unwrap_or(usize::MAX).saturating_sub(1);
-        let lanes = workers.saturating_mul(LANES).min(cores).max(workers).clamp(1, most.max(1));
-        self.lanes.store(lanes, Ordering::Relaxed);
+        let workers = workers.clamp(1, most.max(1));
+        self.at_work.store(workers, Ordering::Relaxed);
         let outcomes: Vec<AppResult<()>> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..lanes).map(|_| scope.spawn(|| self.until_done())).collect();
+            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| self.until_done())).collect();
             threads
                 .into_iter()
                 .map(|thread| {
@@ -283,7 +278,7 @@ impl Work<'_> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Works until no chunk is left, whoever did them, or until somebody has to stop. Where one lane fails, the others stop too.
+    /// Works until no chunk is left, whoever did them, or until somebody has to stop. Where one fails, the others stop too.
     fn until_done(&self) -> AppResult<()> {
         /// Stops the others unless it is told that all went well: an error and a panic alike.
         struct Bell<'a>(&'a AtomicBool);
@@ -318,11 +313,11 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Ends a lane that finds no chunk free, unless it is the last of this process: that one waits for what others of other
+    /// Ends a worker that finds no chunk free, unless it is the last of this process: that one waits for what others of other
     /// processes may leave undone.
     fn others_look_on(&self) -> bool {
-        let fewer = |lanes: usize| lanes.checked_sub(1).filter(|left| *left > 0);
-        self.lanes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
+        let fewer = |workers: usize| workers.checked_sub(1).filter(|left| *left > 0);
+        self.at_work.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
     }
 
     /// Does one chunk whole; none when no other is free.
