@@ -38,7 +38,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 /// The batch job and the server allocate small things by the million; the system's allocator gives their pages back after each
-/// chunk and faults them in again for the next.
+/// chunk and faults them in again for the next. It stands in for `malloc` too, since libpq keeps whole results with it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
