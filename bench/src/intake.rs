@@ -45,8 +45,6 @@ pub(crate) fn run(scale: Scale) -> Result<Report, String> {
     for round in 0..=rounds {
         // Which of the two is first changes from round to round: a noisy machine is unfair to both alike.
         for which in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
-            // A server that has run for a while has files for its log at hand; one that has not makes each anew.
-            ground.checkpoint()?;
             let first = round * claims;
             measured[which].push(ground.send(&servers[which], first, claims)?);
         }
@@ -133,11 +131,6 @@ impl Ground {
 
     fn owner(&self, database: &str) -> Result<PgConnection, String> {
         PgConnection::establish(&self.url(database)).map_err(said)
-    }
-
-    fn checkpoint(&self) -> Result<(), String> {
-        let url = self.database.url_for(DatabaseRole::Superuser, "redress");
-        PgConnection::establish(&url).map_err(said)?.batch_execute("CHECKPOINT").map_err(said)
     }
 
     /// Starts a server in a process of its own and waits until it listens.
