@@ -191,6 +191,8 @@ fn a_server_of_keys_that_fails_keeps_nobody_out_who_was_known() {
             assert!(served > 1, "the known waited for the unknown");
             stranger.join().unwrap();
         });
+        // Nor does a fetch that failed forget who was known.
+        assert_eq!(listed(&server, &mine), 200);
         assert!(server.log().contains("the keys of customers' tokens cannot be read"));
     });
 }
@@ -200,11 +202,15 @@ fn keys_of_a_server_that_cannot_show_who_it_is_are_not_believed() {
     Redress::test(|redress| {
         with_merchants(redress);
         let (authority, stranger) = (Authority::new(), Authority::new());
+        let mine = KEY.sign(&claims_of("m-1"));
         for certificate in [stranger.vouches_for("127.0.0.1"), authority.vouches_for("id.example")] {
             let keys = KeyServer::start(&certificate, set_of(&[&KEY]));
             let server = serve(redress, &keys, &authority);
-            get(&server, "/v1/claimants/claims", &KEY.sign(&claims_of("m-1"))).is_problem(503, "unavailable");
+            get(&server, "/v1/claimants/claims", &mine).is_problem(503, "unavailable");
             assert_eq!(keys.asked(), 0);
         }
+        // The same keys of one that can are.
+        let keys = KeyServer::start(&authority.vouches_for("127.0.0.1"), set_of(&[&KEY]));
+        assert_eq!(listed(&serve(redress, &keys, &authority), &mine), 200);
     });
 }
