@@ -17,6 +17,7 @@ pub use self::credit::{CorrectionArgs, CreditCommand, DecideCorrectionArgs};
 pub use self::deliver::{DeliverArgs, WebhookCommand};
 pub use self::run::{LimitArgs, RunCommand, SteerArgs};
 use crate::rights::Role;
+use crate::use_cases::issue::WORKERS;
 
 /// Decides what an operator owes after an outage, and pays it exactly once.
 #[derive(Debug, Parser)]
@@ -192,7 +193,7 @@ pub struct IssueArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// How many workers share the job
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, default_value_t = WORKERS, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
     /// Who issues
     #[arg(long = "as", env = "REDRESS_AS", value_name = "NAME")]

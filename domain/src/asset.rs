@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 /// The class of an asset. It follows from the code, so no registry is needed to read a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -58,7 +59,7 @@ pub enum AssetError {
 /// The code of an asset: `KRW`, `cash:melon`, `day:melon`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct AssetCode(Box<str>);
+pub struct AssetCode(SmolStr);
 
 /// Currencies and the number of their minor digits (ISO 4217, list one).
 const CURRENCIES: &[(&str, u8)] = &[

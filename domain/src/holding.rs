@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smol_str::SmolStr;
 
 use crate::id::{CustomerId, HoldingRef, ServiceId};
 
@@ -21,12 +22,12 @@ pub enum Attribute {
     /// An exact number.
     Number(Decimal),
     /// A text; the policy's declared type says how it is read.
-    Text(Box<str>),
+    Text(SmolStr),
 }
 
 /// Named values of a holding or a customer, sorted by name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Attributes(Vec<(Box<str>, Attribute)>);
+pub struct Attributes(Vec<(SmolStr, Attribute)>);
 
 /// Why attributes are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,15 +48,15 @@ pub enum AttributesError {
 
 impl Attributes {
     /// Attributes from names and values in any order.
-    pub fn new(values: impl IntoIterator<Item = (String, Attribute)>) -> Result<Self, AttributesError> {
+    pub fn new(values: impl IntoIterator<Item = (impl Into<SmolStr>, Attribute)>) -> Result<Self, AttributesError> {
         let mut attributes = Self::default();
         for (name, value) in values {
-            attributes.insert(name, value)?;
+            attributes.insert(name.into(), value)?;
         }
         Ok(attributes)
     }
 
-    fn insert(&mut self, name: String, value: Attribute) -> Result<(), AttributesError> {
+    fn insert(&mut self, name: SmolStr, value: Attribute) -> Result<(), AttributesError> {
         let shown = || name.chars().take(40).collect::<String>();
         let well_formed = name.len() <= MAX_ATTRIBUTE_LENGTH
             && name.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
@@ -67,10 +68,10 @@ impl Attributes {
         if matches!(&value, Attribute::Text(text) if is_too_long(text)) {
             return Err(AttributesError::TooLong(shown()));
         }
-        match self.0.binary_search_by(|(known, _)| (**known).cmp(&name)) {
+        match self.0.binary_search_by(|(known, _)| known.cmp(&name)) {
             Ok(_) => return Err(AttributesError::Twice(shown())),
             Err(_) if self.0.len() == MAX_ATTRIBUTES => return Err(AttributesError::TooMany),
-            Err(place) => self.0.insert(place, (name.into_boxed_str(), value)),
+            Err(place) => self.0.insert(place, (name, value)),
         }
         Ok(())
     }
@@ -78,12 +79,12 @@ impl Attributes {
     /// The value of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Attribute> {
-        self.0.binary_search_by(|(known, _)| (**known).cmp(name)).ok().map(|at| &self.0[at].1)
+        self.0.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok().map(|at| &self.0[at].1)
     }
 
     /// All names and values, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Attribute)> {
-        self.0.iter().map(|(name, value)| (&**name, value))
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// Whether there are none.
@@ -118,7 +119,7 @@ impl<'de> Deserialize<'de> for Attributes {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Attributes, A::Error> {
                 let mut attributes = Attributes::default();
-                while let Some((name, value)) = map.next_entry::<String, Attribute>()? {
+                while let Some((name, value)) = map.next_entry::<SmolStr, Attribute>()? {
                     attributes.insert(name, value).map_err(de::Error::custom)?;
                 }
                 Ok(attributes)
@@ -163,9 +164,9 @@ pub struct Holding {
     /// The operator's id of it, unique for the customer and service.
     pub reference: HoldingRef,
     /// What kind of thing: `subscription`, `pass`, `right`, `rental`, `membership`, `trip`, `account` …
-    pub kind: Box<str>,
+    pub kind: SmolStr,
     /// Which product of the service; may be empty.
-    pub product: Box<str>,
+    pub product: SmolStr,
     /// First instant of validity; open when the records have none.
     pub valid_from: Option<DateTime<Utc>>,
     /// First instant after validity; open when the records have none.

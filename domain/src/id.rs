@@ -1,10 +1,9 @@
 //! Typed identifiers: a policy's name is never mistaken for a service's, nor a claim's id for a run's.
 
+use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Why a text is not an identifier of the kind asked for.
@@ -64,13 +63,14 @@ fn check_opaque(kind: &'static str, text: &str) -> Result<(), IdError> {
     Ok(())
 }
 
-/// What stands in every row of a batch is shared, not copied.
+/// Kept in place while it is short, as nearly every id is, and shared where it is long: what stands in every row of a batch
+/// costs no memory of its own.
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident($text:ty), $kind:literal, $check:ident) => {
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $check:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name($text);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// Parses the identifier; the error names its kind and what is wrong.
@@ -107,9 +107,23 @@ macro_rules! text_id {
             }
         }
 
+        impl TryFrom<SmolStr> for $name {
+            type Error = IdError;
+            fn try_from(text: SmolStr) -> Result<Self, IdError> {
+                $check($kind, &text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl From<$name> for SmolStr {
+            fn from(id: $name) -> SmolStr {
+                id.0
+            }
+        }
+
         impl From<$name> for String {
             fn from(id: $name) -> String {
-                (*id.0).to_owned()
+                id.0.into()
             }
         }
     };
@@ -117,28 +131,28 @@ macro_rules! text_id {
 
 text_id!(
     /// An incident's name, such as `kakao-2022-10-15`.
-    IncidentId(Box<str>), "incident", check_slug
+    IncidentId, "incident", check_slug
 );
 text_id!(
     /// A service's name, such as `melon`.
-    ServiceId(Arc<str>), "service", check_slug
+    ServiceId, "service", check_slug
 );
 text_id!(
     /// A policy's name, such as `kakaotalk-merchant-loss`; its versions are told apart by content hash.
-    PolicyId(Box<str>), "policy", check_slug
+    PolicyId, "policy", check_slug
 );
 text_id!(
     /// The operator's own opaque id of a customer.
-    CustomerId(Arc<str>), "customer", check_opaque
+    CustomerId, "customer", check_opaque
 );
 text_id!(
     /// The operator's own id of a holding, unique for a customer, incident and service.
-    HoldingRef(Box<str>), "holding", check_opaque
+    HoldingRef, "holding", check_opaque
 );
 
 text_id!(
     /// Why somebody corrected the ledger, such as `credited-in-error`: a code, never a story about a person.
-    ReasonCode(Box<str>), "reason", check_slug
+    ReasonCode, "reason", check_slug
 );
 
 macro_rules! uuid_id {

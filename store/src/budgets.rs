@@ -11,6 +11,7 @@ use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
 use crate::ledger::{BudgetRow, NO_POLICY, TransferRow, open_posting, record};
 use crate::schema::{asset, budget, budget_request, incident, service};
+use crate::word::Word;
 
 /// What a request is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +90,7 @@ pub fn approve(connection: &mut Connection, asked: &Asked<'_>, by: &str, at: Dat
         .execute(connection)?;
     let posting = open_posting(connection, None)?;
     let transfer = TransferRow {
-        customer_id: String::new(),
+        customer_id: Word::default(),
         id: transfer_id(request),
         posting_id: posting.id(),
         amount,
@@ -98,7 +99,7 @@ pub fn approve(connection: &mut Connection, asked: &Asked<'_>, by: &str, at: Dat
         asset_id: row.asset_key,
         policy_version_id: NO_POLICY,
         code: asked.kind.code().number(),
-        subject: format!("budget-request/{request}"),
+        subject: format!("budget-request/{request}").into(),
     };
     record(connection, &[transfer])?;
     posting.seal(connection)?;

@@ -1,6 +1,7 @@
 //! Rosters and the holdings they bring.
 
 use chrono::{DateTime, Utc};
+use diesel::connection::DefaultLoadingMode;
 use diesel::deserialize::{FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgValue};
@@ -9,11 +10,13 @@ use diesel::serialize::{IsNull, Output, ToSql};
 use diesel::sql_types::Json;
 use redress_domain::id::{CustomerId, HoldingRef, IdError, ServiceId};
 use redress_domain::{Attributes, Holding};
+use smol_str::SmolStr;
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
 use crate::json::JsonText;
 use crate::schema::{holding, holding_incoming};
+use crate::word::Word;
 
 /// Attributes as a `json` column, read and written without a detour through a JSON tree.
 #[derive(Debug, Clone, PartialEq, Eq, AsExpression, FromSqlRow)]
@@ -39,13 +42,13 @@ impl ToSql<Json, Pg> for AttributesColumn {
 #[diesel(table_name = holding, check_for_backend(Pg))]
 pub struct HeldRow {
     /// Who held it.
-    pub customer_id: String,
+    pub customer_id: Word,
     /// The service's key.
     pub service_id: i32,
     /// The operator's id of it.
-    pub reference: String,
-    kind: String,
-    product: String,
+    pub reference: Word,
+    kind: Word,
+    product: Word,
     valid_from: Option<DateTime<Utc>>,
     valid_until: Option<DateTime<Utc>>,
     attributes: JsonText,
@@ -54,19 +57,19 @@ pub struct HeldRow {
 impl HeldRow {
     /// The row as the domain has it, checked again; what was read moves over as it is. A row that is corrupt is named by its
     /// reference.
-    pub fn into_holding(self, customer: &CustomerId, service: &ServiceId) -> Result<Holding, (String, StoreError)> {
+    pub fn into_holding(self, customer: &CustomerId, service: &ServiceId) -> Result<Holding, (SmolStr, StoreError)> {
         let attributes = match self.attributes.read() {
             Ok(attributes) => attributes,
-            Err(error) => return Err((self.reference, error)),
+            Err(error) => return Err((self.reference.into(), error)),
         };
-        let corrupt = |error: IdError| (error.value().to_owned(), StoreError::corrupt(error));
-        let reference = HoldingRef::try_from(self.reference).map_err(corrupt)?;
+        let corrupt = |error: IdError| (error.value().into(), StoreError::corrupt(error));
+        let reference = HoldingRef::try_from(SmolStr::from(self.reference)).map_err(corrupt)?;
         Ok(Holding {
             customer: customer.clone(),
             service: service.clone(),
             reference,
-            kind: self.kind.into_boxed_str(),
-            product: self.product.into_boxed_str(),
+            kind: self.kind.into(),
+            product: self.product.into(),
             valid_from: self.valid_from,
             valid_until: self.valid_until,
             attributes,
@@ -258,13 +261,13 @@ pub fn of_customers(
         .load(connection)?)
 }
 
-/// What the customers of a range held, by customer, service and reference.
-pub fn of_range(
-    connection: &mut Connection,
+/// What the customers of a range held, by customer, service and reference. Each row is read when it is asked for.
+pub fn of_range<'c>(
+    connection: &'c mut Connection,
     incident_key: i32,
-    from: Option<&str>,
-    till: Option<&str>,
-) -> StoreResult<Vec<HeldRow>> {
+    from: Option<&'c str>,
+    till: Option<&'c str>,
+) -> StoreResult<impl Iterator<Item = StoreResult<HeldRow>> + 'c> {
     let mut query = holding::table.filter(holding::incident_id.eq(incident_key)).into_boxed();
     if let Some(from) = from {
         query = query.filter(holding::customer_id.ge(from));
@@ -272,10 +275,11 @@ pub fn of_range(
     if let Some(till) = till {
         query = query.filter(holding::customer_id.lt(till));
     }
-    Ok(query
+    let rows = query
         .order((holding::customer_id, holding::service_id, holding::reference))
         .select(HeldRow::as_select())
-        .load(connection)?)
+        .load_iter::<HeldRow, DefaultLoadingMode>(connection)?;
+    Ok(rows.map(|row| Ok(row?)))
 }
 
 /// The number of customers and holdings of an incident.

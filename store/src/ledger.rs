@@ -20,13 +20,14 @@ use crate::failpoint::{Guard, Point, is_without, reach};
 use crate::log::Seal;
 pub use crate::programmes::{add_programme_use, programme_use};
 use crate::schema::{account, asset, budget, incident, posting, posting_total, service, transfer};
+use crate::word::Word;
 
 /// A transfer as a row.
 #[derive(Debug, Clone, Queryable, QueryableByName, Insertable)]
 #[diesel(table_name = transfer, treat_none_as_default_value = false)]
 pub struct TransferRow {
     /// The customer whose account it touches; empty where none is.
-    pub customer_id: String,
+    pub customer_id: Word,
     /// Derived from what it is for.
     pub id: Uuid,
     /// The posting that recorded it.
@@ -44,7 +45,7 @@ pub struct TransferRow {
     /// What it does.
     pub code: i16,
     /// What it is for: a holding's reference, a claim's id, a budget request.
-    pub subject: String,
+    pub subject: Word,
 }
 
 /// The `policy_version_id` of a transfer that follows from no policy.

@@ -50,6 +50,7 @@ pub mod triage;
 pub mod verify;
 pub mod webhook_messages;
 pub mod webhooks;
+pub mod word;
 
 pub use connection::{Connection, Session, Store};
 pub use error::{StoreError, StoreResult};

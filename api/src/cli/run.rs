@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use crate::use_cases::issue::WORKERS;
+
 /// `run …`
 #[derive(Debug, Subcommand)]
 pub enum RunCommand {
@@ -31,7 +33,7 @@ pub enum RunCommand {
         #[command(flatten)]
         steer: SteerArgs,
         /// How many workers share the job
-        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+        #[arg(long, default_value_t = WORKERS, value_parser = clap::value_parser!(u16).range(1..=64))]
         workers: u16,
     },
     /// End a run; what was issued stands

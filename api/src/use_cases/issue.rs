@@ -39,6 +39,8 @@ use crate::rights::Right;
 /// The most holdings and claims a chunk has, about: a tenth of a second's work, small enough to be lost without regret, and large
 /// enough that its commit and its single statements cost little beside its rows.
 const CHUNK_SIZE: i64 = 20_000;
+/// How many workers share a job unless it is told otherwise.
+pub const WORKERS: u16 = 2;
 /// How long to wait for chunks that other workers hold before looking again.
 const WAIT_FOR_OTHERS: Duration = Duration::from_millis(50);
 

@@ -152,11 +152,16 @@ impl Run {
         let ranges = app.store.with(|connection| runs::ranges(connection, found.key, RANGE))?;
         for range in ranges {
             let (from, till) = (range.from.as_deref(), range.till.as_deref());
-            let rows = app.store.with(|connection| holdings::of_range(connection, found.key, from, till))?;
-            for row in rows.into_iter().filter(|row| row.service_id == service_key) {
-                let customer = CustomerId::parse(&row.customer_id).map_err(StoreError::corrupt)?;
-                self.take(row.into_holding(&customer, service).map_err(|(_, error)| error)?);
-            }
+            app.store.with(|connection| {
+                for row in holdings::of_range(connection, found.key, from, till)? {
+                    let row = row?;
+                    if row.service_id == service_key {
+                        let customer = CustomerId::parse(&row.customer_id).map_err(StoreError::corrupt)?;
+                        self.take(row.into_holding(&customer, service).map_err(|(_, error)| error)?);
+                    }
+                }
+                Ok::<_, StoreError>(())
+            })?;
         }
         self.customer_ends();
         Ok(())

@@ -82,7 +82,7 @@ impl Batch {
         };
         self.movements.push(MovementRow::new(&credit, movement, reason)?);
         self.transfers.push(TransferRow {
-            customer_id: credit.customer_id,
+            customer_id: credit.customer_id.into(),
             id: movement.transfer.0,
             posting_id: 0,
             amount: movement.amount.minor(),
@@ -91,7 +91,7 @@ impl Batch {
             asset_id: credit.asset_id,
             policy_version_id: credit.policy_version_id,
             code: movement.code.number(),
-            subject,
+            subject: subject.into(),
         });
         Ok(())
     }

@@ -14,24 +14,26 @@ use redress_store::granted::{self, GrantedClaim};
 use redress_store::holdings::{self, HeldRow};
 use redress_store::ledger::{self, NO_POLICY, TransferRow};
 use redress_store::runs::{Chunk, ExceptionRow};
+use redress_store::word::Word;
 use redress_store::{Connection, StoreError};
 use rust_decimal::Decimal;
+use smol_str::SmolStrBuilder;
 use uuid::Uuid;
 
 use super::Tally;
-use super::context::{Context, Issuing};
+use super::context::{Context, Issuing, Route};
 use super::tally::Count;
 use crate::error::{AppError, AppResult};
 use crate::use_cases::claims::{AwardView, stated_facts};
 
-/// A credit that is due.
-pub(super) struct Due<'a> {
+/// What a chunk credits of one asset under one policy, all together.
+pub(super) struct Sum<'a> {
     pub(super) issuing: &'a Issuing,
     pub(super) asset: &'a Asset,
-    /// Its budget's key; none without a budget.
-    pub(super) budget: Option<i32>,
-    /// Its row, but for the posting.
-    pub(super) row: TransferRow,
+    /// Where it is booked; none without a budget.
+    pub(super) route: Option<&'a Route>,
+    /// Minor units.
+    pub(super) amount: i64,
 }
 
 /// What a chunk takes of a policy's cap over everybody.
@@ -63,7 +65,10 @@ fn stricter<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
 /// What a chunk comes to, before anything is written.
 #[derive(Default)]
 pub(super) struct Planned<'a> {
-    pub(super) due: Vec<Due<'a>>,
+    /// The credits, but for their posting.
+    pub(super) credits: Vec<TransferRow>,
+    /// What they come to.
+    pub(super) sums: Vec<Sum<'a>>,
     pub(super) exceptions: Vec<ExceptionRow>,
     /// Claims that get their credit.
     pub(super) claims: Vec<(String, Uuid)>,
@@ -75,27 +80,28 @@ pub(super) struct Planned<'a> {
 }
 
 /// What was credited before to one customer, by policy and subject.
-type Credited = HashMap<(PolicyId, String), Vec<Given>>;
+type Credited = HashMap<(PolicyId, Word), Vec<Given>>;
 
 /// Decides a chunk; reads only.
 pub(super) fn plan<'a>(context: &'a Context<'_>, connection: &mut Connection, chunk: &Chunk) -> AppResult<Planned<'a>> {
     let (from, till) = (chunk.from.as_deref(), chunk.till.as_deref());
-    let held = holdings::of_range(connection, context.incident.key, from, till)?;
     let granted = granted::of_range(connection, context.incident.key, from, till)?;
     let mut credited = credited(context, connection, from, till)?;
     let mut plan = Plan::new(context, connection)?;
-    let mut held = held.into_iter().peekable();
+    let mut held = holdings::of_range(connection, context.incident.key, from, till)?;
+    let mut next = held.next().transpose()?;
     let mut granted = granted.chunk_by(|a, b| a.customer_id == b.customer_id).peekable();
     let mut rows = Vec::new();
     loop {
         // Both come by customer; whoever claimed without holding anything, or held without claiming, stands in one alone.
-        let holder = held.peek().map(|row| row.customer_id.as_str());
+        let holder = next.as_ref().map(|row| row.customer_id.as_str());
         let claimant = granted.peek().and_then(|claims| claims.first()).map(|claim| claim.customer_id.as_str());
         let Some(name) = [holder, claimant].into_iter().flatten().min() else { break };
         let customer = CustomerId::parse(name).map_err(|error| (name.to_owned(), error));
         let name = customer.as_ref().map_or_else(|(name, _)| name.as_str(), CustomerId::as_str);
-        while let Some(row) = held.next_if(|row| row.customer_id == name) {
+        while let Some(row) = next.take_if(|row| row.customer_id.as_str() == name) {
             rows.push(row);
+            next = held.next().transpose()?;
         }
         let claims = granted.next_if(|claims| claims.first().is_some_and(|claim| claim.customer_id == name));
         match customer {
@@ -126,7 +132,7 @@ fn credited(
         };
         let given = Given { asset: asset.clone(), amount: Amount::from_minor(row.amount) };
         let of_customer = credited.entry(row.customer_id).or_default();
-        of_customer.entry((policy.clone(), row.subject)).or_default().push(given);
+        of_customer.entry((policy.clone(), row.subject.into())).or_default().push(given);
     }
     Ok(credited)
 }
@@ -146,7 +152,7 @@ struct Granted<'a> {
 /// What is settled: a policy applied to one holding or claim.
 struct Item<'c, 'a> {
     issuing: &'c Issuing,
-    name: String,
+    name: Word,
     /// The claim, where it is one that waits for its credit.
     claim: Option<Uuid>,
     /// Whether it is there only because it may pay the same loss as another.
@@ -207,13 +213,20 @@ impl<'a> Plan<'a> {
     }
 
     fn finish(mut self) -> Planned<'a> {
+        for (issuing, count) in self.context.issuing.iter().zip(&self.counts) {
+            self.planned.sums.extend(count.credited().map(|(place, asset, amount)| Sum {
+                issuing,
+                asset,
+                route: issuing.route(place),
+                amount,
+            }));
+        }
         for part in &mut self.planned.programme {
             let now = self.programme.used(part.issuing.active.policy.id().as_str(), part.asset.code());
             // Only what is credited here counts: history may be due more by now, and is not issued.
-            let credited = self.planned.due.iter().filter(|due| part.is_of(due.issuing, due.asset));
-            let amount =
-                credited.map(|due| Amount::from_minor(due.row.amount)).try_fold(Amount::ZERO, Amount::checked_add);
-            part.added = Used { amount: amount.unwrap_or(now.amount), takers: now.takers - part.read.takers };
+            let credited = self.planned.sums.iter().find(|sum| part.is_of(sum.issuing, sum.asset));
+            let amount = credited.map_or(Amount::ZERO, |sum| Amount::from_minor(sum.amount));
+            part.added = Used { amount, takers: now.takers - part.read.takers };
         }
         self.counts.iter().for_each(|count| count.add_to(&mut self.planned.tally));
         self.planned
@@ -262,7 +275,7 @@ impl<'a> Plan<'a> {
             })
             .collect();
         let settled = settle(&entries, &mut self.programme);
-        let first = self.planned.due.len();
+        let first = self.planned.credits.len();
         let mut reached: Vec<usize> = Vec::new();
         for (item, settled) in items.iter().zip(settled).filter(|(item, _)| !item.is_history) {
             let owed = self.record(customer, item, &settled)?;
@@ -276,11 +289,11 @@ impl<'a> Plan<'a> {
 
     /// Two credits of one customer never have the same id; that they would is told before anything is written.
     fn none_twice(&self, first: usize) -> AppResult<()> {
-        let credits = self.planned.due.get(first..).unwrap_or_default();
+        let credits = self.planned.credits.get(first..).unwrap_or_default();
         if credits.len() < 2 {
             return Ok(());
         }
-        let mut ids: Vec<(Uuid, &str)> = credits.iter().map(|due| (due.row.id, due.row.subject.as_str())).collect();
+        let mut ids: Vec<(Uuid, &str)> = credits.iter().map(|row| (row.id, row.subject.as_str())).collect();
         ids.sort_unstable();
         match ids.windows(2).find(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
             Some(pair) => {
@@ -332,33 +345,27 @@ impl<'a> Plan<'a> {
     fn credit(&mut self, customer: &CustomerId, item: &Item<'a, '_>, code: &AssetCode, raise: Amount) -> AppResult<()> {
         let issuing = item.issuing;
         let policy = &issuing.active.policy;
-        let found = policy.assets().iter().enumerate().find(|(_, asset)| asset.code() == code);
-        let Some((place, asset)) = found else {
+        let Some(place) = policy.assets().iter().position(|asset| asset.code() == code) else {
             return Err(StoreError::corrupt(format!("policy {} has no asset {code}", policy.id())).into());
         };
         if let Some(count) = self.counts.get_mut(issuing.place) {
             count.credit(place, raise)?;
         }
-        let route = issuing.routes.get(place).and_then(Option::as_ref);
+        let route = issuing.route(place);
         let before = sum_of(&item.given, code)?;
         let incident = &self.context.incident.incident.id;
         let derived = credit_id(incident, policy.id(), customer, &item.name, code, before).0;
-        self.planned.due.push(Due {
-            issuing,
-            asset,
-            budget: route.map(|route| route.budget),
-            row: TransferRow {
-                customer_id: customer.as_str().to_owned(),
-                id: if is_without(Guard::Key) { Uuid::new_v4() } else { derived },
-                posting_id: 0,
-                amount: raise.minor(),
-                debit_account: route.map_or(0, |route| route.provision),
-                credit_account: route.map_or(0, |route| route.owed),
-                asset_id: route.map_or(0, |route| route.asset),
-                policy_version_id: issuing.active.version_key,
-                code: TransferCode::Issue.number(),
-                subject: item.name.clone(),
-            },
+        self.planned.credits.push(TransferRow {
+            customer_id: customer.clone().into(),
+            id: if is_without(Guard::Key) { Uuid::new_v4() } else { derived },
+            posting_id: 0,
+            amount: raise.minor(),
+            debit_account: route.map_or(0, |route| route.provision),
+            credit_account: route.map_or(0, |route| route.owed),
+            asset_id: route.map_or(0, |route| route.asset),
+            policy_version_id: issuing.active.version_key,
+            code: TransferCode::Issue.number(),
+            subject: item.name.clone(),
         });
         Ok(())
     }
@@ -385,7 +392,7 @@ impl<'a> Plan<'a> {
     }
 
     fn except(&mut self, customer: &CustomerId, item: &Item<'a, '_>, reason: String) {
-        let (version, subject) = (item.issuing.active.version_key, item.name.clone());
+        let (version, subject) = (item.issuing.active.version_key, item.name.to_string());
         self.exception(customer.to_string(), version, subject, reason);
     }
 
@@ -415,7 +422,7 @@ fn held(
         }
         let holding = row
             .into_holding(customer, service)
-            .map_err(|(reference, error)| Corrupt { subject: subject_of(&reference), error })?;
+            .map_err(|(reference, error)| Corrupt { subject: subject_of(&reference).to_string(), error })?;
         match held.last_mut().filter(|(key, _)| *key == service_key) {
             Some((_, holdings)) => holdings.push(holding),
             None => held.push((service_key, vec![holding])),
@@ -425,11 +432,11 @@ fn held(
 }
 
 /// The name of a holding as a subject.
-fn subject_of(reference: &str) -> String {
-    let mut name = String::with_capacity(8 + reference.len());
+fn subject_of(reference: &str) -> Word {
+    let mut name = SmolStrBuilder::new();
     name.push_str("holding/");
     name.push_str(reference);
-    name
+    name.finish().into()
 }
 
 /// What was given of an asset; what a stacking group counts as given is not part of it.
@@ -473,7 +480,7 @@ where
         let view = ClaimView { submitted_at: claim.submitted_at, fields: &claim.facts };
         let subject = Subject { claim: Some(view), ..of_service(claim.service_key) };
         let input = Input::Decided { awards: &claim.awards, subject };
-        let name = format!("claim/{}", claim.id);
+        let name = Word::from(format!("claim/{}", claim.id));
         let waits = claim.waits && claim.issuing.is_in_scope;
         let (issuing, claim) = (claim.issuing, waits.then_some(claim.id));
         items.push(Item { issuing, name, claim, is_history: !waits, input, given: Vec::new() });

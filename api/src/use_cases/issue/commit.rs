@@ -12,7 +12,7 @@ use redress_store::{Connection, StoreError, claims, run_lifecycle, runs};
 use uuid::Uuid;
 
 use super::Tally;
-use super::chunk::{Due, Planned, ProgrammePart};
+use super::chunk::{Planned, ProgrammePart, Sum};
 use super::context::Context;
 use crate::error::{AppError, AppResult};
 use crate::use_cases::claims::desk;
@@ -42,8 +42,8 @@ pub(super) fn commit(
     notices::queue(connection, &rows)?;
     let tally = serde_json::to_value(&planned.tally).map_err(StoreError::corrupt)?;
     runs::finish_chunk(connection, run_id, seq, &tally, at)?;
-    if !planned.due.is_empty() {
-        record(context, connection, run_id, seq, planned.due, &planned.programme)?;
+    if !planned.credits.is_empty() {
+        record(context, connection, (run_id, seq), planned.credits, &planned.sums, &planned.programme)?;
     }
     Ok(planned.tally)
 }
@@ -53,27 +53,29 @@ pub(super) fn commit(
 fn record(
     context: &Context<'_>,
     connection: &mut Connection,
-    run_id: i64,
-    seq: i32,
-    due: Vec<Due<'_>>,
+    chunk: (i64, i32),
+    mut credits: Vec<TransferRow>,
+    sums: &[Sum<'_>],
     programme: &[ProgrammePart<'_>],
 ) -> AppResult<()> {
-    let posting = ledger::open_posting(connection, Some((run_id, seq)))?;
+    let posting = ledger::open_posting(connection, Some(chunk))?;
     let mut spent: BTreeMap<i32, (i64, String, String)> = BTreeMap::new();
-    let mut transfers = Vec::with_capacity(due.len());
-    for due in due {
-        let (service, asset) = (due.issuing.active.service_key, due.asset.code());
-        let Some(budget) = due.budget else {
+    let mut of_assets: BTreeMap<i32, i64> = BTreeMap::new();
+    for sum in sums {
+        let (service, asset) = (sum.issuing.active.service_key, sum.asset.code());
+        let Some(route) = sum.route else {
             return Err(used_up(context, &context.incident.service_name(service), asset.as_str()));
         };
         let names = || (0, context.incident.service_name(service), asset.to_string());
-        let sum = &mut spent.entry(budget).or_insert_with(names).0;
-        *sum = sum
-            .checked_add(due.row.amount)
-            .ok_or_else(|| StoreError::corrupt("the total of a chunk is beyond what can be stored"))?;
-        transfers.push(TransferRow { posting_id: posting.id(), ..due.row });
+        for total in [&mut spent.entry(route.budget).or_insert_with(names).0, of_assets.entry(route.asset).or_default()]
+        {
+            *total = total
+                .checked_add(sum.amount)
+                .ok_or_else(|| StoreError::corrupt("the total of a chunk is beyond what can be stored"))?;
+        }
     }
-    ledger::record(connection, &transfers)?;
+    credits.iter_mut().for_each(|row| row.posting_id = posting.id());
+    ledger::record(connection, &credits)?;
     take_from_programmes(context, connection, programme)?;
     for (budget, (amount, service, asset)) in &spent {
         ledger::spend(connection, *budget, *amount).map_err(|error| match error.constraint() {
@@ -81,18 +83,13 @@ fn record(
             _ => error.into(),
         })?;
     }
-    count_towards_run(connection, run_id, &transfers)?;
+    count_towards_run(connection, chunk.0, of_assets)?;
     Ok(posting.seal(connection)?)
 }
 
 /// Counts the chunk towards what the run may issue, asset by asset in one order, so that no two chunks wait for each
 /// other.
-fn count_towards_run(connection: &mut Connection, run_id: i64, transfers: &[TransferRow]) -> AppResult<()> {
-    let mut sums: BTreeMap<i32, i64> = BTreeMap::new();
-    for transfer in transfers {
-        let sum = sums.entry(transfer.asset_id).or_default();
-        *sum = sum.saturating_add(transfer.amount);
-    }
+fn count_towards_run(connection: &mut Connection, run_id: i64, sums: BTreeMap<i32, i64>) -> AppResult<()> {
     for (asset, amount) in sums {
         run_lifecycle::count(connection, run_id, asset, amount).map_err(|error| match error.constraint() {
             Some("run_within_allowance") => AppError::Refused(format!(

@@ -38,7 +38,14 @@ pub(super) struct Issuing {
     /// Whether it is issued; if not, it is there because it may pay the same loss as one that is.
     pub(super) is_in_scope: bool,
     /// Where credits of each of its assets are booked, in the order of its assets; none without a budget.
-    pub(super) routes: Vec<Option<Route>>,
+    routes: Vec<Option<Route>>,
+}
+
+impl Issuing {
+    /// Where credits of the asset in this place are booked.
+    pub(super) fn route(&self, place: usize) -> Option<&Route> {
+        self.routes.get(place).and_then(Option::as_ref)
+    }
 }
 
 /// Where credits of one asset are booked.

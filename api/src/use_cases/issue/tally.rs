@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use redress_domain::Amount;
 use redress_domain::policy::{Policy, RuleName};
+use redress_domain::{Amount, Asset};
 use redress_store::StoreError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -137,6 +137,12 @@ impl<'a> Count<'a> {
             }
             _ => Err(StoreError::corrupt(format!("policy {} has no asset {place}", self.policy.id())).into()),
         }
+    }
+
+    /// What was credited: the place of each asset, the asset, and its sum in minor units.
+    pub(super) fn credited(&self) -> impl Iterator<Item = (usize, &'a Asset, i64)> {
+        let assets = self.policy.assets().iter().zip(&self.assets).enumerate();
+        assets.filter(|(_, (_, sum))| sum.credits > 0).map(|(place, (asset, sum))| (place, asset, sum.minor))
     }
 
     /// Adds what was counted to the figures of a chunk.
