@@ -202,3 +202,30 @@ fn two_caps_over_everybody_on_one_asset_count_once_and_both_hold() {
         assert_eq!(used(redress), "3 12");
     });
 }
+
+#[test]
+fn a_version_that_comes_into_force_while_a_run_goes_on_holds_for_the_chunks_that_are_left() {
+    Redress::test(|redress| {
+        prepared(redress, "", 45_000, 1);
+        let done = "SELECT count(*) FROM run_chunk WHERE done_at IS NOT NULL";
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let report = std::thread::scope(|scope| {
+            // The first chunk is held just before its end; the approval waits for it, and comes before the second.
+            let mut other = redress.owner();
+            other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
+            let run = scope.spawn(|| redress.json(&["issue", "--incident", INCIDENT, "--workers", "1"]));
+            wait_until("the run waits", || redress.number(waits) == 1);
+            let approval = scope.spawn(|| publish(redress, &cap("takers = 30_000")));
+            wait_until("the approval waits", || redress.number(waits) == 2);
+            assert_eq!(redress.number(done), 0);
+            other.batch_execute("ROLLBACK").unwrap();
+            approval.join().unwrap();
+            run.join().unwrap()
+        });
+        assert_eq!((report["state"].as_str(), report["issued"].as_u64()), (Some("done"), Some(30_000)), "{report}");
+        assert_eq!(used(redress), "30000 150000");
+        assert_eq!(redress.number("SELECT count(DISTINCT policy_version_id) FROM transfer WHERE code = 2"), 2);
+        redress.run(&["verify"]).succeeds();
+    });
+}

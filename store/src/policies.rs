@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
 use crate::connection::Connection;
@@ -88,6 +89,27 @@ pub fn publish(connection: &mut Connection, new: &NewVersion<'_>) -> StoreResult
         .get_result(connection)?)
 }
 
+/// The first key of the advisory locks of incidents ("vers" in ASCII): a chunk of a run shares its incident's, and whoever
+/// brings a version into force or takes one out of it has it alone.
+const VERSIONS_LOCK: i32 = 0x7665_7273;
+
+/// The keys of the versions in force for an incident, in their order. They stay in force until the transaction ends.
+pub fn hold_in_force(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<i32>> {
+    connection.batch_execute(&format!("SELECT pg_advisory_xact_lock_shared({VERSIONS_LOCK}, {incident_key})"))?;
+    Ok(policy_version::table
+        .inner_join(policy::table.on(policy::id.eq(policy_version::policy_id)))
+        .filter(policy::incident_id.eq(incident_key))
+        .filter(policy_version::approved_at.is_not_null().and(policy_version::retired_at.is_null()))
+        .order(policy_version::id)
+        .select(policy_version::id)
+        .load(connection)?)
+}
+
+/// Waits for the chunks under way, and lets none begin before the transaction ends.
+fn keep_chunks_out(connection: &mut Connection, incident_key: i32) -> StoreResult<()> {
+    Ok(connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({VERSIONS_LOCK}, {incident_key})"))?)
+}
+
 /// Approves a published version and retires the one before it. The database refuses the publisher's own approval.
 pub fn approve(
     connection: &mut Connection,
@@ -107,6 +129,7 @@ pub fn approve(
     if approved.is_some() {
         return Err(StoreError::Refused("policy_version_approved_already".into()));
     }
+    keep_chunks_out(connection, incident_key)?;
     diesel::update(
         policy_version::table.filter(
             policy_version::policy_id
@@ -125,6 +148,7 @@ pub fn approve(
 
 /// Retires the version in force and returns its content hash.
 pub fn retire(connection: &mut Connection, incident_key: i32, name: &str, at: DateTime<Utc>) -> StoreResult<String> {
+    keep_chunks_out(connection, incident_key)?;
     let policy_key: Option<i32> = policy::table
         .filter(policy::incident_id.eq(incident_key).and(policy::name.eq(name)))
         .select(policy::id)

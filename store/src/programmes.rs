@@ -108,8 +108,8 @@ pub fn add_programme_use(
 }
 
 /// A version of a policy comes into force: of the assets that it caps over everybody, what was had under earlier versions
-/// counts, whether those had a cap or not; of the others nothing is counted any more. A run that began under an earlier
-/// version should end first: its workers go on to count by the version that they know.
+/// counts, whether those had a cap or not; of the others nothing is counted any more. No chunk is under way meanwhile
+/// ([`crate::policies::approve`]), and the next ones know the new version.
 pub fn count_anew(connection: &mut Connection, policy_key: i32, capped: &[i32]) -> StoreResult<()> {
     connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({LOCK}, {policy_key})"))?;
     let of_policy = programme_use::table.filter(programme_use::policy_id.eq(policy_key));

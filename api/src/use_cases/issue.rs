@@ -23,7 +23,7 @@ use redress_domain::id::{IncidentId, PolicyId};
 use redress_domain::run::{RunMove, RunState};
 use redress_store::failpoint::{Point, reach};
 use redress_store::runs::{self, RunRow};
-use redress_store::{StoreError, audit, run_lifecycle};
+use redress_store::{StoreError, audit, policies, run_lifecycle};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -138,7 +138,7 @@ pub fn run(app: &App, order: &Order, actor: &Actor, watcher: &dyn Watcher) -> Ap
     let context = Context::load(app, order, actor)?;
     match begin::begin(&context, order, watcher)? {
         Begun::Waits(report) => Ok(*report),
-        Begun::Run { run, resumed } => execute(&context, order, &run, resumed, watcher),
+        Begun::Run { run, resumed } => execute(context, order, &run, resumed, watcher),
     }
 }
 
@@ -148,7 +148,7 @@ pub fn go_on(app: &App, run_id: i64, workers: usize, actor: &Actor, watcher: &dy
     let order = Order::of_run(&row, &incident, workers)?;
     let context = Context::load(app, &order, actor)?;
     let run = begin::go_on(&context, run_id)?;
-    execute(&context, &order, &run, true, watcher)
+    execute(context, &order, &run, true, watcher)
 }
 
 /// Opens a run that the servers execute, as soon as it may be.
@@ -165,10 +165,11 @@ fn may_issue(app: &App, actor: &Actor) -> AppResult<()> {
     app.store.with(|connection| super::staff::require_everywhere(connection, &actor.name, Right::RunIssue)).map(drop)
 }
 
-/// Works on a run until no chunk is left or somebody has to stop.
-fn execute(
-    context: &Context<'_>,
-    order: &Order,
+/// Works on a run until no chunk is left or somebody has to stop. When other versions of policies come into force meanwhile,
+/// the chunks that are left go by those.
+fn execute<'a>(
+    context: Context<'a>,
+    order: &'a Order,
     run: &RunRow,
     resumed: bool,
     watcher: &dyn Watcher,
@@ -176,32 +177,33 @@ fn execute(
     let app = context.app;
     let (done, all) = app.store.with(|connection| runs::tallies(connection, run.id))?;
     watcher.begin(u64::try_from(all).unwrap_or(0), u64::try_from(done.len()).unwrap_or(0));
-    let work = Work {
+    let mut work = Work {
         context,
         run: run.id,
         watcher,
         stop: AtomicBool::new(false),
+        overtaken: AtomicBool::new(false),
         at_work: AtomicUsize::new(0),
         issued: AtomicU64::new(0),
         tally: Mutex::default(),
     };
     reach(Point::Opened);
     let (state, stopped) = loop {
-        let failure = work.by_all(order.workers);
+        let failure = work.by_all(order.workers).or_else(|| work.catch_up(order, run).err());
         reach(Point::Closing);
         let tally = work.tally();
         if watcher.is_leaving() && failure.is_none() && !work.is_over()? {
             break (RunState::Running, Some("this process ends; the next one goes on".to_owned()));
         }
         let has_failed = failure.is_some();
-        let closed = close(context, run.id, &tally, failure)?;
-        // Somebody paused it and let it go on, all while the workers came home: there is more to do.
+        let closed = close(&work.context, run.id, &tally, failure)?;
+        // It was overtaken, or somebody paused it and let it go on while the workers came home: there is more to do.
         if closed.0 != RunState::Running || has_failed {
             break closed;
         }
     };
     let tally = work.tally();
-    let budgets = app.store.with(|connection| context.budget_states(connection, &tally))?;
+    let budgets = app.store.with(|connection| work.context.budget_states(connection, &tally))?;
     let plan = run.plan_hash.clone();
     let (run, state) = (Some(run.id), Some(state));
     Ok(Report { run, state, plan, resumed, issued: tally.credits, stopped, tally, budgets })
@@ -243,25 +245,38 @@ fn met_another(error: &StoreError) -> bool {
     matches!(error, StoreError::Contention(_)) || error.constraint() == Some("transfer_pkey")
 }
 
+/// What came of looking for a chunk.
+enum Next {
+    /// One was done, with these figures.
+    Done(Tally),
+    /// None is free.
+    NoneFree,
+    /// Other versions are in force.
+    Overtaken,
+}
+
 /// What the workers of one execution share.
 struct Work<'a> {
-    context: &'a Context<'a>,
+    context: Context<'a>,
     run: i64,
     watcher: &'a dyn Watcher,
     stop: AtomicBool,
+    /// Whether other versions are in force than those of the context.
+    overtaken: AtomicBool,
     /// How many workers still look for chunks.
     at_work: AtomicUsize,
     issued: AtomicU64,
     tally: Mutex<Tally>,
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
     /// Works with so many workers until each has come home; the first failure, if any.
     fn by_all(&self, workers: usize) -> Option<AppError> {
         // Each has a connection of its own, and somebody may have to look at the run meanwhile.
         let most = usize::try_from(self.context.app.settings.pool_size).unwrap_or(usize::MAX).saturating_sub(1);
         let workers = workers.clamp(1, most.max(1));
         self.at_work.store(workers, Ordering::Relaxed);
+        self.stop.store(false, Ordering::Relaxed);
         let outcomes: Vec<AppResult<()>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| self.until_done())).collect();
             threads
@@ -273,6 +288,15 @@ impl Work<'_> {
                 .collect()
         });
         outcomes.into_iter().find_map(Result::err)
+    }
+
+    /// Where other versions came into force, takes those up; refuses that for a run whose plan somebody approved.
+    fn catch_up(&mut self, order: &'a Order, run: &RunRow) -> AppResult<()> {
+        if self.overtaken.swap(false, Ordering::Relaxed) {
+            self.context = Context::load(self.context.app, order, &self.context.actor)?;
+            begin::must_stand(&self.context, run)?;
+        }
+        Ok(())
     }
 
     /// What was issued so far.
@@ -299,15 +323,19 @@ impl Work<'_> {
         let mut tries = 0;
         while !self.stop.load(Ordering::Relaxed) && !self.watcher.is_leaving() {
             match self.next_chunk() {
-                Ok(Some(part)) => {
+                Ok(Next::Done(part)) => {
                     reach(Point::Committed);
                     tries = 0;
                     let issued = self.issued.fetch_add(part.credits, Ordering::Relaxed) + part.credits;
                     self.tally.lock().unwrap_or_else(PoisonError::into_inner).add(&part)?;
                     self.watcher.advance(issued);
                 }
-                Ok(None) if self.others_look_on() || self.is_over()? => return Ok(()),
-                Ok(None) => std::thread::sleep(WAIT_FOR_OTHERS),
+                Ok(Next::Overtaken) => {
+                    self.overtaken.store(true, Ordering::Relaxed);
+                    self.stop.store(true, Ordering::Relaxed);
+                }
+                Ok(Next::NoneFree) if self.others_look_on() || self.is_over()? => return Ok(()),
+                Ok(Next::NoneFree) => std::thread::sleep(WAIT_FOR_OTHERS),
                 Err(AppError::Store(error)) if met_another(&error) && tries < MAX_TRIES => tries += 1,
                 Err(error) => return Err(error),
             }
@@ -322,13 +350,16 @@ impl Work<'_> {
         self.at_work.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
     }
 
-    /// Does one chunk whole; none when no other is free.
-    fn next_chunk(&self) -> AppResult<Option<Tally>> {
+    /// Does one chunk whole, under the versions that are in force until it is committed.
+    fn next_chunk(&self) -> AppResult<Next> {
         self.context.app.store.transaction(|connection| {
-            let Some(chunk) = runs::take_chunk(connection, self.run)? else { return Ok(None) };
-            let planned = chunk::plan(self.context, connection, &chunk)?;
+            let Some(chunk) = runs::take_chunk(connection, self.run)? else { return Ok(Next::NoneFree) };
+            if policies::hold_in_force(connection, self.context.incident.key)? != self.context.versions() {
+                return Ok(Next::Overtaken);
+            }
+            let planned = chunk::plan(&self.context, connection, &chunk)?;
             reach(Point::Planned);
-            commit::commit(self.context, connection, self.run, chunk.seq, planned).map(Some)
+            commit::commit(&self.context, connection, self.run, chunk.seq, planned).map(Next::Done)
         })
     }
 

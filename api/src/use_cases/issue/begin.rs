@@ -189,6 +189,14 @@ fn voided(context: &Context<'_>, connection: &mut Connection, run: &RunRow) -> A
     Ok(plan_of(run)?.basis.changed(&Basis::of(context, connection)?, has_begun(run)?))
 }
 
+/// Refuses to go on with a run when what its approved plan follows from has changed while it ran.
+pub(super) fn must_stand(context: &Context<'_>, run: &RunRow) -> AppResult<()> {
+    match context.app.store.with(|connection| voided(context, connection, run))? {
+        Some(what) => Err(changed_since(run, what)),
+        None => Ok(()),
+    }
+}
+
 /// The same, for whoever is about to approve it.
 pub(in crate::use_cases) fn void_reason(
     app: &crate::app::App,

@@ -20,6 +20,8 @@ pub(super) struct Context<'a> {
     pub(super) incident: StoredIncident,
     /// The policies in force, each in its place.
     pub(super) issuing: Vec<Issuing>,
+    /// The keys of their versions, in their order.
+    versions: Vec<i32>,
     /// Their places, by the service's key.
     of_service: BTreeMap<i32, Vec<usize>>,
     /// The policy's name of every version ever published: what earlier versions credited counts.
@@ -124,7 +126,14 @@ impl<'a> Context<'a> {
             let routes = assets.map(|asset| accounts.route(active.service_key, asset.code())).collect();
             issuing.push(Issuing { active, place, is_in_scope, routes });
         }
-        Ok(Self { app, incident, issuing, of_service, names, views, accounts, actor: actor.clone() })
+        let mut versions: Vec<i32> = issuing.iter().map(|issuing| issuing.active.version_key).collect();
+        versions.sort_unstable();
+        Ok(Self { app, incident, issuing, versions, of_service, names, views, accounts, actor: actor.clone() })
+    }
+
+    /// The keys of the versions in force, in their order.
+    pub(super) fn versions(&self) -> &[i32] {
+        &self.versions
     }
 
     /// The policies in force for a service.
