@@ -81,6 +81,39 @@ fn a_run_above_the_limit_waits_for_a_second_person_who_has_seen_its_plan() {
 }
 
 #[test]
+fn an_approved_run_stops_where_a_version_that_nobody_approved_it_with_comes_into_force() {
+    Redress::test(|redress| {
+        prepared(redress, 25_000, "0");
+        let source = std::fs::read_to_string(crate::harness::repository().join("policies/melon.toml")).unwrap();
+        let changed = redress.file("melon.toml", source.replace("amount = 3 }", "amount = 4 }"));
+        redress.run(&["policy", "publish", &changed, "--as", "author"]).succeeds();
+        let (run, plan) = waiting(redress);
+        approve(redress, &run, &plan, "finance-2").succeeds();
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let ran = std::thread::scope(|scope| {
+            let mut other = redress.owner();
+            other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
+            let ran = scope.spawn(|| issue(redress, &["--workers", "1", "--as", "finance"]));
+            wait_until("the run waits", || redress.number(waits) == 1);
+            let approval = scope.spawn(|| redress.run(&["policy", "approve", &changed, "--as", "approver"]));
+            wait_until("the approval waits", || redress.number(waits) == 2);
+            other.batch_execute("ROLLBACK").unwrap();
+            approval.join().unwrap().succeeds();
+            ran.join().unwrap()
+        });
+        let report = ran.fails(1, "").json();
+        let why = format!("the policies in force changed after run {run} was approved");
+        assert!(report["stopped"].as_str().is_some_and(|stopped| stopped.contains(&why)), "{report}");
+        assert_eq!((state(redress).as_str(), report["state"].as_str()), ("stopped", Some("stopped")));
+        let before = issued(redress);
+        assert!((1..25_000).contains(&before), "{before} were issued");
+        issue(redress, &["--as", "finance"]).refuses(&why);
+        assert_eq!(issued(redress), before);
+    });
+}
+
+#[test]
 fn an_approval_is_void_when_policies_rosters_or_budgets_change() {
     Redress::test(|redress| {
         prepared(redress, 10, "0");
