@@ -88,11 +88,7 @@ fn check_summary(all: usize, failed: usize, warnings: usize) -> String {
 }
 
 fn counted(count: usize, what: &str) -> String {
-    match (count, what.strip_suffix('y')) {
-        (1, _) => format!("1 {what}"),
-        (_, Some(stem)) => format!("{count} {stem}ies"),
-        (_, None) => format!("{count} {what}s"),
-    }
+    super::print::counted(u64::try_from(count).unwrap_or(u64::MAX), what)
 }
 
 fn check_file(path: &Path) -> CheckedFile {

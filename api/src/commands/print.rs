@@ -71,6 +71,16 @@ pub fn lines(headings: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     all
 }
 
+/// So many of something, in words: `1 credit`, `2,000 policies`.
+pub fn counted(count: u64, what: &str) -> String {
+    let number = grouped(&count.to_string());
+    match (count, what.strip_suffix('y')) {
+        (1, _) => format!("1 {what}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        (_, None) => format!("{number} {what}s"),
+    }
+}
+
 /// What an execution of the batch job did, or would do.
 pub fn issue(report: &Report, dry_run: bool) {
     let mut rows = Vec::new();
@@ -99,14 +109,15 @@ pub fn issue(report: &Report, dry_run: bool) {
         println!();
     }
     if dry_run {
-        println!("{} credits would be issued; nothing was written.", grouped(&report.tally.credits.to_string()));
+        println!("{} would be issued; nothing was written.", counted(report.tally.credits, "credit"));
         println!("Plan {}", report.plan.as_deref().unwrap_or_default());
     } else {
         let resumed = if report.resumed { ", going on where an earlier execution stopped" } else { "" };
-        println!("{} credits issued{resumed}.", grouped(&report.issued.to_string()));
+        println!("{} issued{resumed}.", counted(report.issued, "credit"));
     }
     if report.tally.exceptions > 0 {
-        println!("{} subjects were set aside for a person.", grouped(&report.tally.exceptions.to_string()));
+        let were = if report.tally.exceptions == 1 { "was" } else { "were" };
+        println!("{} {were} set aside for a person.", counted(report.tally.exceptions, "subject"));
     }
     if let Some(reason) = &report.stopped {
         let verb = if report.state == Some(RunState::Planned) { "WAITS FOR APPROVAL" } else { "STOPPED" };
