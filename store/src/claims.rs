@@ -91,11 +91,8 @@ pub struct PersonalRow {
     pub address: Option<String>,
 }
 
-/// Adds claims and what is sealed of them.
-pub fn insert(connection: &mut Connection, claims: &[ClaimRow], personal: &[PersonalRow]) -> StoreResult<()> {
-    if claims.is_empty() {
-        return Ok(());
-    }
+/// What adds claims.
+pub(crate) fn insertion(claims: &[ClaimRow]) -> InsertClaims<'_> {
     let mut insert = InsertClaims::with_capacity(claims.len());
     for row in claims {
         insert.push(
@@ -117,17 +114,20 @@ pub fn insert(connection: &mut Connection, claims: &[ClaimRow], personal: &[Pers
             row.credited_at,
         );
     }
-    insert.execute(connection)?;
+    insert
+}
+
+/// What adds that which is sealed of claims.
+pub(crate) fn personal_insertion(personal: &[PersonalRow]) -> InsertPersonal<'_> {
     let mut insert = InsertPersonal::with_capacity(personal.len());
     for row in personal {
         insert.push(&row.customer_id, row.claim_id, &row.sealed, row.address.as_deref());
     }
-    insert.execute(connection)?;
-    Ok(())
+    insert
 }
 
 prepared! {
-    InsertClaims {
+    pub(crate) InsertClaims {
         customer_id: &'a str => Text,
         id: Uuid => SqlUuid,
         reference: &'a str => Text,
@@ -151,7 +151,7 @@ prepared! {
 }
 
 prepared! {
-    InsertPersonal {
+    pub(crate) InsertPersonal {
         customer_id: &'a str => Text,
         claim_id: Uuid => SqlUuid,
         sealed: &'a [u8] => Binary,
@@ -161,11 +161,14 @@ prepared! {
     ""
 }
 
-/// Adds assessments.
-pub fn insert_assessments(connection: &mut Connection, rows: &[AssessmentRow]) -> StoreResult<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
+/// Adds an assessment.
+pub fn insert_assessment(connection: &mut Connection, row: &AssessmentRow) -> StoreResult<()> {
+    assessments_insertion(std::slice::from_ref(row)).execute(connection)?;
+    Ok(())
+}
+
+/// What adds assessments.
+pub(crate) fn assessments_insertion(rows: &[AssessmentRow]) -> InsertAssessments<'_> {
     let mut insert = InsertAssessments::with_capacity(rows.len());
     for row in rows {
         insert.push(
@@ -178,12 +181,11 @@ pub fn insert_assessments(connection: &mut Connection, rows: &[AssessmentRow]) -
             row.assessed_at,
         );
     }
-    insert.execute(connection)?;
-    Ok(())
+    insert
 }
 
 prepared! {
-    InsertAssessments {
+    pub(crate) InsertAssessments {
         customer_id: &'a str => Text,
         claim_id: Uuid => SqlUuid,
         seq: i32 => Integer,
@@ -268,28 +270,6 @@ pub fn of_loss(connection: &mut Connection, customer: &str, loss: Uuid) -> Store
         .select(ClaimRow::as_select())
         .first(connection)
         .optional()?)
-}
-
-/// The claims in which these customers claimed these losses before, pair by pair.
-pub fn of_losses(connection: &mut Connection, customers: &[&str], losses: &[Uuid]) -> StoreResult<Vec<ClaimRow>> {
-    let mut asked = ClaimsOfLosses::with_capacity(customers.len());
-    for (customer, loss) in customers.iter().zip(losses) {
-        asked.push(customer, *loss);
-    }
-    Ok(asked.load(connection)?)
-}
-
-// One look into the index for each: two lists side by side would be looked up in every combination.
-prepared! {
-    ClaimsOfLosses { customer_id: &'a str => Text, loss: Uuid => SqlUuid } -> claim::SqlType,
-    "SELECT claimed.customer_id, claimed.id, claimed.reference, claimed.incident_id, claimed.service_id, claimed.state, claimed.facts,
-            claimed.version, claimed.created_at, claimed.submitted_at, claimed.updated_at, claimed.kind, claimed.channel,
-            claimed.loss, claimed.duplicate_of, claimed.credited_at FROM",
-    "AS asked (customer_id, loss)
-     CROSS JOIN LATERAL (SELECT customer_id, id, reference, incident_id, service_id, state, facts, version, created_at,
-                                submitted_at, updated_at, kind, channel, loss, duplicate_of, credited_at
-                         FROM claim WHERE claim.customer_id = asked.customer_id COLLATE \"C\" AND claim.loss = asked.loss
-                         OFFSET 0) AS claimed"
 }
 
 /// Changes what a draft says.

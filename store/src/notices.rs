@@ -83,12 +83,9 @@ pub fn queue(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()>
     Ok(())
 }
 
-/// Queues notices of claims that were made in the same transaction: none can be queued already. Webhooks are told by
+/// What queues notices of claims that are made in the same transaction: none can be queued already. Webhooks are told by
 /// [`crate::webhook_messages::queue`].
-pub fn queue_new(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
+pub(crate) fn insertion(rows: &[NoticeRow]) -> InsertNotices<'_> {
     let mut insert = InsertNotices::with_capacity(rows.len());
     for row in rows {
         insert.push(
@@ -103,12 +100,11 @@ pub fn queue_new(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult
             row.occasion,
         );
     }
-    insert.execute(connection)?;
-    Ok(())
+    insert
 }
 
 prepared! {
-    InsertNotices {
+    pub(crate) InsertNotices {
         customer_id: &'a str => Text,
         id: Uuid => SqlUuid,
         claim_id: Uuid => SqlUuid,

@@ -6,11 +6,11 @@
 macro_rules! prepared {
     (
         $(#[$doc:meta])*
-        $name:ident { $($column:ident: $rust:ty => $sql:ty),+ $(,)? } $(-> $row:ty)?,
+        $vis:vis $name:ident { $($column:ident: $rust:ty => $sql:ty),+ $(,)? } $(-> $row:ty)?,
         $before:expr, $after:expr $(,)?
     ) => {
         $(#[$doc])*
-        struct $name<'a> {
+        $vis struct $name<'a> {
             $($column: Vec<$rust>,)+
             lifetime: std::marker::PhantomData<&'a ()>,
         }
