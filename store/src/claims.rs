@@ -241,7 +241,7 @@ pub fn lock(connection: &mut Connection, id: Uuid) -> StoreResult<Option<ClaimRo
 
 /// Counts a change of a claim that moves it nowhere: what a reader saw of it before is stale.
 pub fn touch(connection: &mut Connection, customer: &str, id: Uuid, at: DateTime<Utc>) -> StoreResult<()> {
-    diesel::update(claim::table.find((customer, id)))
+    diesel::update(claim::table.find((id, customer)))
         .set((claim::version.eq(claim::version + 1), claim::updated_at.eq(at)))
         .execute(connection)?;
     Ok(())
@@ -259,7 +259,7 @@ pub fn customer_of(connection: &mut Connection, id: Uuid) -> StoreResult<String>
 
 /// Makes a claim that was merged into another one of its own again.
 pub fn unmerge(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<()> {
-    diesel::update(claim::table.find((customer, id))).set(claim::duplicate_of.eq(None::<Uuid>)).execute(connection)?;
+    diesel::update(claim::table.find((id, customer))).set(claim::duplicate_of.eq(None::<Uuid>)).execute(connection)?;
     Ok(())
 }
 
@@ -280,7 +280,7 @@ pub fn redraft(
     sealed: &[u8],
     address: Option<&str>,
 ) -> StoreResult<()> {
-    let draft = claim::table.find((&row.customer_id, row.id)).filter(claim::state.eq("draft"));
+    let draft = claim::table.find((row.id, &row.customer_id)).filter(claim::state.eq("draft"));
     diesel::update(draft).set(claim::facts.eq(facts)).execute(connection)?;
     diesel::update(personal::table.find((&row.customer_id, row.id)))
         .set((personal::sealed.eq(sealed), personal::address.eq(address)))
@@ -295,7 +295,7 @@ pub fn mark_submitted(
     loss: Option<Uuid>,
     at: DateTime<Utc>,
 ) -> StoreResult<()> {
-    diesel::update(claim::table.find((&row.customer_id, row.id)))
+    diesel::update(claim::table.find((row.id, &row.customer_id)))
         .set((claim::submitted_at.eq(at), claim::loss.eq(loss)))
         .execute(connection)?;
     Ok(())
@@ -303,7 +303,7 @@ pub fn mark_submitted(
 
 /// Marks a claim as handled in another one.
 pub fn mark_merged(connection: &mut Connection, row: &ClaimRow, into: Uuid) -> StoreResult<()> {
-    diesel::update(claim::table.find((&row.customer_id, row.id)))
+    diesel::update(claim::table.find((row.id, &row.customer_id)))
         .set((claim::duplicate_of.eq(into), claim::loss.eq(None::<Uuid>)))
         .execute(connection)?;
     Ok(())
@@ -312,7 +312,7 @@ pub fn mark_merged(connection: &mut Connection, row: &ClaimRow, into: Uuid) -> S
 /// A claim with what [`find`] adds, locked until the transaction ends.
 pub fn find_locked(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<Option<ClaimView>> {
     let locked: Option<Uuid> =
-        claim::table.find((customer, id)).select(claim::id).for_update().first(connection).optional()?;
+        claim::table.find((id, customer)).select(claim::id).for_update().first(connection).optional()?;
     match locked {
         Some(id) => find(connection, id),
         None => Ok(None),
@@ -404,7 +404,7 @@ pub fn advance(
     at: DateTime<Utc>,
 ) -> StoreResult<bool> {
     let from: Vec<&str> = action.legal_from().map(ClaimState::as_str).collect();
-    let target = claim::table.find((customer, id)).filter(claim::state.eq_any(from));
+    let target = claim::table.find((id, customer)).filter(claim::state.eq_any(from));
     let set = (claim::state.eq(to.as_str()), claim::version.eq(claim::version + 1), claim::updated_at.eq(at));
     let moved = match action {
         ClaimMove::Issue => {

@@ -67,6 +67,11 @@ impl NoticeRow {
         Self { occasion, ..self }
     }
 
+    /// What makes it one: whose it is, of which claim, what it tells of, and which time.
+    fn key(&self) -> (&str, Uuid, &str, i32) {
+        (&self.customer_id, self.claim_id, &self.event, self.occasion)
+    }
+
     /// What it tells of, as the domain says it.
     pub fn event(&self) -> StoreResult<Event> {
         self.event.parse().map_err(StoreError::corrupt)
@@ -127,42 +132,58 @@ pub fn lease(
     lease_until: DateTime<Utc>,
     limit: i64,
 ) -> StoreResult<Vec<NoticeRow>> {
-    let due: Vec<(String, Uuid)> = notice::table
+    let due: Vec<NoticeRow> = notice::table
         .filter(notice::state.eq("queued").and(notice::next_at.le(now)))
         .order(notice::next_at)
         .limit(limit)
-        .select((notice::customer_id, notice::id))
+        .select(NoticeRow::as_select())
         .for_update()
         .skip_locked()
         .load(connection)?;
-    let (customers, ids): (Vec<String>, Vec<Uuid>) = due.into_iter().unzip();
-    Ok(diesel::update(notice::table.filter(notice::customer_id.eq_any(customers)).filter(notice::id.eq_any(ids)))
-        .set((notice::attempts.eq(notice::attempts + 1), notice::next_at.eq(lease_until)))
-        .returning(NoticeRow::as_returning())
-        .get_results(connection)?)
+    let mut lease = LeaseNotices::with_capacity(due.len());
+    for row in &due {
+        let (customer, claim, event, occasion) = row.key();
+        lease.push(customer, claim, event, occasion, lease_until);
+    }
+    lease.execute(connection)?;
+    let leased = |row: NoticeRow| NoticeRow { attempts: row.attempts + 1, next_at: lease_until, ..row };
+    Ok(due.into_iter().map(leased).collect())
+}
+
+prepared! {
+    LeaseNotices {
+        customer_id: &'a str => Text,
+        claim_id: Uuid => SqlUuid,
+        event: &'a str => Text,
+        occasion: i32 => Integer,
+        until: DateTime<Utc> => Timestamptz,
+    },
+    "UPDATE notice SET attempts = notice.attempts + 1, next_at = due.until FROM",
+    "AS due (customer_id, claim_id, event, occasion, until)
+     WHERE notice.customer_id = due.customer_id COLLATE \"C\" AND notice.claim_id = due.claim_id AND notice.event = due.event
+           AND notice.occasion = due.occasion"
 }
 
 /// Gives back notices that were leased and not tried: it was no attempt, and they are due again at `at`.
 pub fn release(connection: &mut Connection, rows: &[NoticeRow], at: DateTime<Utc>) -> StoreResult<()> {
-    let (customers, ids): (Vec<&str>, Vec<Uuid>) = rows.iter().map(|row| (row.customer_id.as_str(), row.id)).unzip();
-    diesel::update(notice::table.filter(notice::customer_id.eq_any(customers)).filter(notice::id.eq_any(ids)))
-        .filter(notice::state.eq("queued"))
-        .set((notice::attempts.eq(notice::attempts - 1), notice::next_at.eq(at)))
-        .execute(connection)?;
+    for row in rows {
+        diesel::update(notice::table.find(row.key()).filter(notice::state.eq("queued")))
+            .set((notice::attempts.eq(notice::attempts - 1), notice::next_at.eq(at)))
+            .execute(connection)?;
+    }
     Ok(())
 }
 
 /// Records that a claimant does not want a notice: it is no more than a courtesy, or he gave no address.
 pub fn mark_unwanted(connection: &mut Connection, row: &NoticeRow) -> StoreResult<()> {
-    diesel::update(notice::table.find((row.id, &row.customer_id)))
-        .set(notice::state.eq("unwanted"))
-        .execute(connection)?;
+    diesel::update(notice::table.find(row.key())).set(notice::state.eq("unwanted")).execute(connection)?;
     Ok(())
 }
 
 /// Records that a notice came back; false when it is none of ours, did not go, or came back before.
 pub fn mark_bounced(connection: &mut Connection, id: Uuid, reason: &str, at: DateTime<Utc>) -> StoreResult<bool> {
-    let bounced = diesel::update(notice::table.filter(notice::id.eq(id).and(notice::state.eq("sent"))))
+    let bounced = diesel::update(notice::table.filter(notice::id.eq(id).and(notice::sent_at.is_not_null())))
+        .filter(notice::state.eq("sent"))
         .set((notice::state.eq("bounced"), notice::bounced_at.eq(at), notice::last_error.eq(reason)))
         .execute(connection)?;
     Ok(bounced > 0)
@@ -199,7 +220,7 @@ pub fn requeue(connection: &mut Connection, ids: &[Uuid], at: DateTime<Utc>) -> 
 
 /// Records that a notice went.
 pub fn mark_sent(connection: &mut Connection, row: &NoticeRow, at: DateTime<Utc>) -> StoreResult<()> {
-    diesel::update(notice::table.find((row.id, &row.customer_id)))
+    diesel::update(notice::table.find(row.key()))
         .set((notice::state.eq("sent"), notice::sent_at.eq(at), notice::last_error.eq(None::<String>)))
         .execute(connection)?;
     Ok(())
@@ -213,7 +234,7 @@ pub fn mark_failed(
     retry_at: Option<DateTime<Utc>>,
 ) -> StoreResult<()> {
     let state = if retry_at.is_some() { "queued" } else { "dead" };
-    diesel::update(notice::table.find((row.id, &row.customer_id)))
+    diesel::update(notice::table.find(row.key()))
         .set((
             notice::state.eq(state),
             notice::last_error.eq(error),
