@@ -172,9 +172,7 @@ prepared! {
         before_hash: Option<&'a [u8]> => Nullable<Binary>,
         after_hash: Option<&'a [u8]> => Nullable<Binary>,
         hash: Vec<u8> => Binary,
-    },
-    "INSERT INTO audit (at, actor, origin, action, object, detail, before_hash, after_hash, hash) SELECT * FROM",
-    ""
+    } into "audit"
 }
 
 /// An entry as people read it.

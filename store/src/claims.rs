@@ -144,10 +144,7 @@ prepared! {
         loss: Option<Uuid> => Nullable<SqlUuid>,
         duplicate_of: Option<Uuid> => Nullable<SqlUuid>,
         credited_at: Option<DateTime<Utc>> => Nullable<Timestamptz>,
-    },
-    "INSERT INTO claim (customer_id, id, reference, incident_id, service_id, state, facts, version, created_at, submitted_at,
-                        updated_at, kind, channel, loss, duplicate_of, credited_at) SELECT * FROM",
-    ""
+    } into "claim"
 }
 
 prepared! {
@@ -156,9 +153,7 @@ prepared! {
         claim_id: Uuid => SqlUuid,
         sealed: &'a [u8] => Binary,
         address: Option<&'a str> => Nullable<Text>,
-    },
-    "INSERT INTO personal (customer_id, claim_id, sealed, address) SELECT * FROM",
-    ""
+    } into "personal"
 }
 
 /// Adds an assessment.
@@ -193,9 +188,7 @@ prepared! {
         outcome: &'a str => Text,
         trace: &'a JsonText => Text,
         assessed_at: DateTime<Utc> => Timestamptz,
-    },
-    "INSERT INTO assessment (customer_id, claim_id, seq, policy_version_id, outcome, trace, assessed_at) SELECT * FROM",
-    ""
+    } into "assessment"
 }
 
 /// A claim with the names of its incident and service, and its last assessment.

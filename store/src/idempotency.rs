@@ -77,7 +77,5 @@ prepared! {
         location: Option<&'a str> => Nullable<Text>,
         body: &'a [u8] => Binary,
         created_at: DateTime<Utc> => Timestamptz,
-    },
-    "INSERT INTO idempotency (customer_id, key, request_hash, status, location, body, created_at) SELECT * FROM",
-    ""
+    } into "idempotency"
 }

@@ -119,9 +119,7 @@ prepared! {
         next_at: DateTime<Utc> => Timestamptz,
         queued_at: DateTime<Utc> => Timestamptz,
         occasion: i32 => Integer,
-    },
-    "INSERT INTO notice (customer_id, id, claim_id, event, state, attempts, next_at, queued_at, occasion) SELECT * FROM",
-    ""
+    } into "notice"
 }
 
 /// Leases up to `limit` notices that are due until `lease_until`: another worker does not see them before then,

@@ -1,15 +1,72 @@
 //! Statements over many rows, prepared once a connection: what is asked or written goes as one array a column, so that the text is
 //! the same for one row and for a thousand, and PostgreSQL does not parse and plan it again.
 
-/// A statement whose parameters are the arrays of one `unnest`: `before unnest($1, $2, …) after`. Diesel keeps it prepared by its
-/// type. With a row type it is a query.
+/// A statement whose parameters are arrays, one a column. Diesel keeps it prepared by its type.
+///
+/// With `into "table"` it inserts rows into the columns that it has; else it is `before unnest($1, $2, …) after`, and with a row
+/// type a query.
 macro_rules! prepared {
     (
-        $(#[$doc:meta])*
+        $vis:vis $name:ident { $($column:ident: $rust:ty => $sql:ty),+ $(,)? } into $table:literal
+    ) => {
+        prepared!(@rows $vis $name { $($column: $rust),+ });
+
+        impl diesel::query_builder::QueryFragment<diesel::pg::Pg> for $name<'_> {
+            fn walk_ast<'b>(
+                &'b self,
+                mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
+            ) -> diesel::QueryResult<()> {
+                const COLUMNS: &[&str] = &[$(stringify!($column)),+];
+                out.push_sql(concat!("INSERT INTO ", $table));
+                for (column, before) in COLUMNS.iter().zip([" ("].into_iter().chain(std::iter::repeat(", "))) {
+                    out.push_sql(before);
+                    out.push_sql(column);
+                }
+                // Side by side in the list they go row by row; after FROM, PostgreSQL would first store each column away.
+                let mut before = ") SELECT unnest(";
+                $(
+                    out.push_sql(before);
+                    before = "), unnest(";
+                    out.push_bind_param::<diesel::sql_types::Array<$sql>, _>(&self.$column)?;
+                )+
+                let _ = before;
+                out.push_sql(")");
+                Ok(())
+            }
+        }
+    };
+    (
         $vis:vis $name:ident { $($column:ident: $rust:ty => $sql:ty),+ $(,)? } $(-> $row:ty)?,
         $before:expr, $after:expr $(,)?
     ) => {
-        $(#[$doc])*
+        prepared!(@rows $vis $name { $($column: $rust),+ });
+
+        impl diesel::query_builder::QueryFragment<diesel::pg::Pg> for $name<'_> {
+            fn walk_ast<'b>(
+                &'b self,
+                mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
+            ) -> diesel::QueryResult<()> {
+                out.push_sql($before);
+                let mut comma = " unnest(";
+                $(
+                    out.push_sql(comma);
+                    comma = ", ";
+                    out.push_bind_param::<diesel::sql_types::Array<$sql>, _>(&self.$column)?;
+                )+
+                let _ = comma;
+                out.push_sql(") ");
+                out.push_sql($after);
+                Ok(())
+            }
+        }
+
+        $(
+            impl diesel::query_builder::Query for $name<'_> {
+                type SqlType = $row;
+            }
+        )?
+    };
+    (@rows $vis:vis $name:ident { $($column:ident: $rust:ty),+ }) => {
         $vis struct $name<'a> {
             $($column: Vec<$rust>,)+
             lifetime: std::marker::PhantomData<&'a ()>,
@@ -31,32 +88,7 @@ macro_rules! prepared {
             const HAS_STATIC_QUERY_ID: bool = true;
         }
 
-        impl diesel::query_builder::QueryFragment<diesel::pg::Pg> for $name<'_> {
-            fn walk_ast<'b>(
-                &'b self,
-                mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
-            ) -> diesel::QueryResult<()> {
-                out.push_sql($before);
-                let mut comma = " unnest(";
-                $(
-                    out.push_sql(comma);
-                    comma = ", ";
-                    out.push_bind_param::<diesel::sql_types::Array<$sql>, _>(&self.$column)?;
-                )+
-                let _ = comma;
-                out.push_sql(") ");
-                out.push_sql($after);
-                Ok(())
-            }
-        }
-
         impl diesel::RunQueryDsl<diesel::pg::PgConnection> for $name<'_> {}
-
-        $(
-            impl diesel::query_builder::Query for $name<'_> {
-                type SqlType = $row;
-            }
-        )?
     };
 }
 
