@@ -1,11 +1,11 @@
 //! What reports are read by, incidents and the policies in force: kept between transactions, and whether it still holds is asked
-//! in each by one small question.
+//! in each anew.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redress_domain::id::IncidentId;
-use redress_store::in_force::{self, State};
+use redress_store::in_force::State;
 use redress_store::incidents::{self, StoredIncident};
 use redress_store::{Connection, policies};
 
@@ -51,15 +51,15 @@ struct Known {
 }
 
 impl InForce {
-    /// These incidents as they stand now, and whether any webhook wants to hear what happens to claims.
+    /// These incidents as they stand in a state that was just seen.
     pub fn of<'a>(
         &self,
         app: &App,
         connection: &mut Connection,
+        state: &State,
         wanted: impl Iterator<Item = &'a IncidentId>,
-    ) -> AppResult<(Incidents, bool)> {
-        let state = in_force::state(connection)?;
-        let mut incidents = self.known_in(&state);
+    ) -> AppResult<Incidents> {
+        let mut incidents = self.known_in(state);
         for id in wanted {
             let exists = state.names.iter().any(|name| name == id.as_str());
             if exists && !incidents.contains_key(id) {
@@ -67,12 +67,12 @@ impl InForce {
                 incidents.insert(id.clone(), Arc::clone(&incident));
                 let mut known = self.lock();
                 // What is loaded after the state was seen may be newer, never older: the next question finds that out.
-                if known.state == state {
+                if known.state == *state {
                     known.incidents.insert(id.clone(), incident);
                 }
             }
         }
-        Ok((incidents, state.has_listeners))
+        Ok(incidents)
     }
 
     /// What is known in a state; of another nothing is kept.

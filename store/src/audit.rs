@@ -134,9 +134,14 @@ pub fn of_object(connection: &mut Connection, object: &str) -> StoreResult<Vec<T
 
 /// Appends entries.
 pub fn append(connection: &mut Connection, entries: &[AuditEntry]) -> StoreResult<()> {
-    if entries.is_empty() {
-        return Ok(());
+    if !entries.is_empty() {
+        insertion(entries)?.execute(connection)?;
     }
+    Ok(())
+}
+
+/// What appends entries.
+pub(crate) fn insertion(entries: &[AuditEntry]) -> StoreResult<InsertEntries<'_>> {
     let mut insert = InsertEntries::with_capacity(entries.len());
     for entry in entries {
         let hash = entry.document().content_hash();
@@ -153,12 +158,11 @@ pub fn append(connection: &mut Connection, entries: &[AuditEntry]) -> StoreResul
             hash.0.to_vec(),
         );
     }
-    insert.execute(connection)?;
-    Ok(())
+    Ok(insert)
 }
 
 prepared! {
-    InsertEntries {
+    pub(crate) InsertEntries {
         at: DateTime<Utc> => Timestamptz,
         actor: &'a str => Text,
         origin: &'a str => Text,
@@ -168,9 +172,7 @@ prepared! {
         before_hash: Option<&'a [u8]> => Nullable<Binary>,
         after_hash: Option<&'a [u8]> => Nullable<Binary>,
         hash: Vec<u8> => Binary,
-    },
-    "INSERT INTO audit (at, actor, origin, action, object, detail, before_hash, after_hash, hash) SELECT * FROM",
-    ""
+    } into "audit"
 }
 
 /// An entry as people read it.

@@ -91,11 +91,8 @@ pub struct PersonalRow {
     pub address: Option<String>,
 }
 
-/// Adds claims and what is sealed of them.
-pub fn insert(connection: &mut Connection, claims: &[ClaimRow], personal: &[PersonalRow]) -> StoreResult<()> {
-    if claims.is_empty() {
-        return Ok(());
-    }
+/// What adds claims.
+pub(crate) fn insertion(claims: &[ClaimRow]) -> InsertClaims<'_> {
     let mut insert = InsertClaims::with_capacity(claims.len());
     for row in claims {
         insert.push(
@@ -117,17 +114,20 @@ pub fn insert(connection: &mut Connection, claims: &[ClaimRow], personal: &[Pers
             row.credited_at,
         );
     }
-    insert.execute(connection)?;
+    insert
+}
+
+/// What adds that which is sealed of claims.
+pub(crate) fn personal_insertion(personal: &[PersonalRow]) -> InsertPersonal<'_> {
     let mut insert = InsertPersonal::with_capacity(personal.len());
     for row in personal {
         insert.push(&row.customer_id, row.claim_id, &row.sealed, row.address.as_deref());
     }
-    insert.execute(connection)?;
-    Ok(())
+    insert
 }
 
 prepared! {
-    InsertClaims {
+    pub(crate) InsertClaims {
         customer_id: &'a str => Text,
         id: Uuid => SqlUuid,
         reference: &'a str => Text,
@@ -144,28 +144,26 @@ prepared! {
         loss: Option<Uuid> => Nullable<SqlUuid>,
         duplicate_of: Option<Uuid> => Nullable<SqlUuid>,
         credited_at: Option<DateTime<Utc>> => Nullable<Timestamptz>,
-    },
-    "INSERT INTO claim (customer_id, id, reference, incident_id, service_id, state, facts, version, created_at, submitted_at,
-                        updated_at, kind, channel, loss, duplicate_of, credited_at) SELECT * FROM",
-    ""
+    } into "claim"
 }
 
 prepared! {
-    InsertPersonal {
+    pub(crate) InsertPersonal {
         customer_id: &'a str => Text,
         claim_id: Uuid => SqlUuid,
         sealed: &'a [u8] => Binary,
         address: Option<&'a str> => Nullable<Text>,
-    },
-    "INSERT INTO personal (customer_id, claim_id, sealed, address) SELECT * FROM",
-    ""
+    } into "personal"
 }
 
-/// Adds assessments.
-pub fn insert_assessments(connection: &mut Connection, rows: &[AssessmentRow]) -> StoreResult<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
+/// Adds an assessment.
+pub fn insert_assessment(connection: &mut Connection, row: &AssessmentRow) -> StoreResult<()> {
+    assessments_insertion(std::slice::from_ref(row)).execute(connection)?;
+    Ok(())
+}
+
+/// What adds assessments.
+pub(crate) fn assessments_insertion(rows: &[AssessmentRow]) -> InsertAssessments<'_> {
     let mut insert = InsertAssessments::with_capacity(rows.len());
     for row in rows {
         insert.push(
@@ -178,12 +176,11 @@ pub fn insert_assessments(connection: &mut Connection, rows: &[AssessmentRow]) -
             row.assessed_at,
         );
     }
-    insert.execute(connection)?;
-    Ok(())
+    insert
 }
 
 prepared! {
-    InsertAssessments {
+    pub(crate) InsertAssessments {
         customer_id: &'a str => Text,
         claim_id: Uuid => SqlUuid,
         seq: i32 => Integer,
@@ -191,9 +188,7 @@ prepared! {
         outcome: &'a str => Text,
         trace: &'a JsonText => Text,
         assessed_at: DateTime<Utc> => Timestamptz,
-    },
-    "INSERT INTO assessment (customer_id, claim_id, seq, policy_version_id, outcome, trace, assessed_at) SELECT * FROM",
-    ""
+    } into "assessment"
 }
 
 /// A claim with the names of its incident and service, and its last assessment.
@@ -239,7 +234,7 @@ pub fn lock(connection: &mut Connection, id: Uuid) -> StoreResult<Option<ClaimRo
 
 /// Counts a change of a claim that moves it nowhere: what a reader saw of it before is stale.
 pub fn touch(connection: &mut Connection, customer: &str, id: Uuid, at: DateTime<Utc>) -> StoreResult<()> {
-    diesel::update(claim::table.find((customer, id)))
+    diesel::update(claim::table.find((id, customer)))
         .set((claim::version.eq(claim::version + 1), claim::updated_at.eq(at)))
         .execute(connection)?;
     Ok(())
@@ -257,7 +252,7 @@ pub fn customer_of(connection: &mut Connection, id: Uuid) -> StoreResult<String>
 
 /// Makes a claim that was merged into another one of its own again.
 pub fn unmerge(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<()> {
-    diesel::update(claim::table.find((customer, id))).set(claim::duplicate_of.eq(None::<Uuid>)).execute(connection)?;
+    diesel::update(claim::table.find((id, customer))).set(claim::duplicate_of.eq(None::<Uuid>)).execute(connection)?;
     Ok(())
 }
 
@@ -270,28 +265,6 @@ pub fn of_loss(connection: &mut Connection, customer: &str, loss: Uuid) -> Store
         .optional()?)
 }
 
-/// The claims in which these customers claimed these losses before, pair by pair.
-pub fn of_losses(connection: &mut Connection, customers: &[&str], losses: &[Uuid]) -> StoreResult<Vec<ClaimRow>> {
-    let mut asked = ClaimsOfLosses::with_capacity(customers.len());
-    for (customer, loss) in customers.iter().zip(losses) {
-        asked.push(customer, *loss);
-    }
-    Ok(asked.load(connection)?)
-}
-
-// One look into the index for each: two lists side by side would be looked up in every combination.
-prepared! {
-    ClaimsOfLosses { customer_id: &'a str => Text, loss: Uuid => SqlUuid } -> claim::SqlType,
-    "SELECT claimed.customer_id, claimed.id, claimed.reference, claimed.incident_id, claimed.service_id, claimed.state, claimed.facts,
-            claimed.version, claimed.created_at, claimed.submitted_at, claimed.updated_at, claimed.kind, claimed.channel,
-            claimed.loss, claimed.duplicate_of, claimed.credited_at FROM",
-    "AS asked (customer_id, loss)
-     CROSS JOIN LATERAL (SELECT customer_id, id, reference, incident_id, service_id, state, facts, version, created_at,
-                                submitted_at, updated_at, kind, channel, loss, duplicate_of, credited_at
-                         FROM claim WHERE claim.customer_id = asked.customer_id COLLATE \"C\" AND claim.loss = asked.loss
-                         OFFSET 0) AS claimed"
-}
-
 /// Changes what a draft says.
 pub fn redraft(
     connection: &mut Connection,
@@ -300,7 +273,7 @@ pub fn redraft(
     sealed: &[u8],
     address: Option<&str>,
 ) -> StoreResult<()> {
-    let draft = claim::table.find((&row.customer_id, row.id)).filter(claim::state.eq("draft"));
+    let draft = claim::table.find((row.id, &row.customer_id)).filter(claim::state.eq("draft"));
     diesel::update(draft).set(claim::facts.eq(facts)).execute(connection)?;
     diesel::update(personal::table.find((&row.customer_id, row.id)))
         .set((personal::sealed.eq(sealed), personal::address.eq(address)))
@@ -315,7 +288,7 @@ pub fn mark_submitted(
     loss: Option<Uuid>,
     at: DateTime<Utc>,
 ) -> StoreResult<()> {
-    diesel::update(claim::table.find((&row.customer_id, row.id)))
+    diesel::update(claim::table.find((row.id, &row.customer_id)))
         .set((claim::submitted_at.eq(at), claim::loss.eq(loss)))
         .execute(connection)?;
     Ok(())
@@ -323,7 +296,7 @@ pub fn mark_submitted(
 
 /// Marks a claim as handled in another one.
 pub fn mark_merged(connection: &mut Connection, row: &ClaimRow, into: Uuid) -> StoreResult<()> {
-    diesel::update(claim::table.find((&row.customer_id, row.id)))
+    diesel::update(claim::table.find((row.id, &row.customer_id)))
         .set((claim::duplicate_of.eq(into), claim::loss.eq(None::<Uuid>)))
         .execute(connection)?;
     Ok(())
@@ -332,7 +305,7 @@ pub fn mark_merged(connection: &mut Connection, row: &ClaimRow, into: Uuid) -> S
 /// A claim with what [`find`] adds, locked until the transaction ends.
 pub fn find_locked(connection: &mut Connection, customer: &str, id: Uuid) -> StoreResult<Option<ClaimView>> {
     let locked: Option<Uuid> =
-        claim::table.find((customer, id)).select(claim::id).for_update().first(connection).optional()?;
+        claim::table.find((id, customer)).select(claim::id).for_update().first(connection).optional()?;
     match locked {
         Some(id) => find(connection, id),
         None => Ok(None),
@@ -424,7 +397,7 @@ pub fn advance(
     at: DateTime<Utc>,
 ) -> StoreResult<bool> {
     let from: Vec<&str> = action.legal_from().map(ClaimState::as_str).collect();
-    let target = claim::table.find((customer, id)).filter(claim::state.eq_any(from));
+    let target = claim::table.find((id, customer)).filter(claim::state.eq_any(from));
     let set = (claim::state.eq(to.as_str()), claim::version.eq(claim::version + 1), claim::updated_at.eq(at));
     let moved = match action {
         ClaimMove::Issue => {

@@ -249,18 +249,6 @@ pub fn of_customer(
         .load(connection)?)
 }
 
-/// What many customers held, at whatever service, by reference.
-pub fn of_customers(
-    connection: &mut Connection,
-    incident_key: i32,
-    customers: &[&str],
-) -> StoreResult<Vec<HoldingRow>> {
-    Ok(holding::table
-        .filter(holding::incident_id.eq(incident_key).and(holding::customer_id.eq_any(customers)))
-        .order(holding::reference)
-        .load(connection)?)
-}
-
 /// What the customers of a range held, by customer, service and reference. Each row is read when it is asked for.
 pub fn of_range<'c>(
     connection: &'c mut Connection,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Bool, Nullable, SmallInt, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Binary, Nullable, SmallInt, Text, Timestamptz};
 
 use crate::connection::Connection;
 use crate::error::StoreResult;
@@ -31,7 +31,7 @@ pub struct SavedAnswer {
 
 diesel::define_sql_function! {
     /// Takes a lock that ends with the transaction; false when somebody holds it.
-    fn pg_try_advisory_xact_lock(lock: BigInt) -> Bool;
+    fn pg_try_advisory_xact_lock(lock: BigInt) -> diesel::sql_types::Bool;
 }
 
 /// Takes the key for this transaction; false when another request holds it at this moment.
@@ -45,50 +45,14 @@ pub fn find(connection: &mut Connection, customer: &str, key: &str) -> StoreResu
     Ok(idempotency::table.find((customer, key)).first(connection).optional()?)
 }
 
-/// A key, whose it is, and the number by which it is taken.
-#[derive(Debug, Clone, Copy)]
-pub struct Key<'a> {
-    /// The customer.
-    pub customer: &'a str,
-    /// The key.
-    pub key: &'a str,
-    /// As of [`try_lock`].
-    pub lock: i64,
-}
-
-/// The same as [`try_lock`] and [`find`] for many keys at once, in their order: whether each was free, and the answer given under
-/// it. An answer that is committed in the instant between the two is not seen; the table's key then refuses a second one.
-pub fn take_all(connection: &mut Connection, keys: &[Key<'_>]) -> StoreResult<Vec<(bool, Option<SavedAnswer>)>> {
-    let mut asked = TakeKeys::with_capacity(keys.len());
-    for key in keys {
-        asked.push(key.customer, key.key, key.lock);
-    }
-    Ok(asked.load(connection)?)
-}
-
-prepared! {
-    TakeKeys { customer_id: &'a str => Text, key: &'a str => Text, lock: i64 => BigInt }
-        -> (Bool, Nullable<idempotency::SqlType>),
-    "SELECT pg_try_advisory_xact_lock(asked.lock), given.customer_id, given.key, given.request_hash, given.status, given.location,
-            given.body, given.created_at FROM",
-    "WITH ORDINALITY AS asked (customer_id, key, lock, place)
-     LEFT JOIN LATERAL (SELECT customer_id, key, request_hash, status, location, body, created_at FROM idempotency
-                        WHERE idempotency.customer_id = asked.customer_id COLLATE \"C\" AND idempotency.key = asked.key COLLATE \"C\"
-                        OFFSET 0) AS given ON true
-     ORDER BY asked.place"
-}
-
 /// Keeps an answer.
 pub fn save(connection: &mut Connection, answer: &SavedAnswer) -> StoreResult<()> {
     diesel::insert_into(idempotency::table).values(answer).execute(connection)?;
     Ok(())
 }
 
-/// Keeps many answers.
-pub fn save_all(connection: &mut Connection, answers: &[SavedAnswer]) -> StoreResult<()> {
-    if answers.is_empty() {
-        return Ok(());
-    }
+/// What keeps answers.
+pub(crate) fn insertion(answers: &[SavedAnswer]) -> InsertAnswers<'_> {
     let mut insert = InsertAnswers::with_capacity(answers.len());
     for row in answers {
         insert.push(
@@ -101,12 +65,11 @@ pub fn save_all(connection: &mut Connection, answers: &[SavedAnswer]) -> StoreRe
             row.created_at,
         );
     }
-    insert.execute(connection)?;
-    Ok(())
+    insert
 }
 
 prepared! {
-    InsertAnswers {
+    pub(crate) InsertAnswers {
         customer_id: &'a str => Text,
         key: &'a str => Text,
         request_hash: &'a [u8] => Binary,
@@ -114,7 +77,5 @@ prepared! {
         location: Option<&'a str> => Nullable<Text>,
         body: &'a [u8] => Binary,
         created_at: DateTime<Utc> => Timestamptz,
-    },
-    "INSERT INTO idempotency (customer_id, key, request_hash, status, location, body, created_at) SELECT * FROM",
-    ""
+    } into "idempotency"
 }

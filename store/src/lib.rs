@@ -19,6 +19,7 @@ pub mod error;
 pub mod evidence;
 pub mod export;
 pub mod failpoint;
+pub mod filing;
 pub mod granted;
 pub mod guesses;
 pub mod health;

@@ -67,6 +67,11 @@ impl NoticeRow {
         Self { occasion, ..self }
     }
 
+    /// What makes it one: whose it is, of which claim, what it tells of, and which time.
+    fn key(&self) -> (&str, Uuid, &str, i32) {
+        (&self.customer_id, self.claim_id, &self.event, self.occasion)
+    }
+
     /// What it tells of, as the domain says it.
     pub fn event(&self) -> StoreResult<Event> {
         self.event.parse().map_err(StoreError::corrupt)
@@ -83,12 +88,9 @@ pub fn queue(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()>
     Ok(())
 }
 
-/// Queues notices of claims that were made in the same transaction: none can be queued already. Webhooks are told by
+/// What queues notices of claims that are made in the same transaction: none can be queued already. Webhooks are told by
 /// [`crate::webhook_messages::queue`].
-pub fn queue_new(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult<()> {
-    if rows.is_empty() {
-        return Ok(());
-    }
+pub(crate) fn insertion(rows: &[NoticeRow]) -> InsertNotices<'_> {
     let mut insert = InsertNotices::with_capacity(rows.len());
     for row in rows {
         insert.push(
@@ -103,12 +105,11 @@ pub fn queue_new(connection: &mut Connection, rows: &[NoticeRow]) -> StoreResult
             row.occasion,
         );
     }
-    insert.execute(connection)?;
-    Ok(())
+    insert
 }
 
 prepared! {
-    InsertNotices {
+    pub(crate) InsertNotices {
         customer_id: &'a str => Text,
         id: Uuid => SqlUuid,
         claim_id: Uuid => SqlUuid,
@@ -118,9 +119,7 @@ prepared! {
         next_at: DateTime<Utc> => Timestamptz,
         queued_at: DateTime<Utc> => Timestamptz,
         occasion: i32 => Integer,
-    },
-    "INSERT INTO notice (customer_id, id, claim_id, event, state, attempts, next_at, queued_at, occasion) SELECT * FROM",
-    ""
+    } into "notice"
 }
 
 /// Leases up to `limit` notices that are due until `lease_until`: another worker does not see them before then,
@@ -131,42 +130,58 @@ pub fn lease(
     lease_until: DateTime<Utc>,
     limit: i64,
 ) -> StoreResult<Vec<NoticeRow>> {
-    let due: Vec<(String, Uuid)> = notice::table
+    let due: Vec<NoticeRow> = notice::table
         .filter(notice::state.eq("queued").and(notice::next_at.le(now)))
         .order(notice::next_at)
         .limit(limit)
-        .select((notice::customer_id, notice::id))
+        .select(NoticeRow::as_select())
         .for_update()
         .skip_locked()
         .load(connection)?;
-    let (customers, ids): (Vec<String>, Vec<Uuid>) = due.into_iter().unzip();
-    Ok(diesel::update(notice::table.filter(notice::customer_id.eq_any(customers)).filter(notice::id.eq_any(ids)))
-        .set((notice::attempts.eq(notice::attempts + 1), notice::next_at.eq(lease_until)))
-        .returning(NoticeRow::as_returning())
-        .get_results(connection)?)
+    let mut lease = LeaseNotices::with_capacity(due.len());
+    for row in &due {
+        let (customer, claim, event, occasion) = row.key();
+        lease.push(customer, claim, event, occasion, lease_until);
+    }
+    lease.execute(connection)?;
+    let leased = |row: NoticeRow| NoticeRow { attempts: row.attempts + 1, next_at: lease_until, ..row };
+    Ok(due.into_iter().map(leased).collect())
+}
+
+prepared! {
+    LeaseNotices {
+        customer_id: &'a str => Text,
+        claim_id: Uuid => SqlUuid,
+        event: &'a str => Text,
+        occasion: i32 => Integer,
+        until: DateTime<Utc> => Timestamptz,
+    },
+    "UPDATE notice SET attempts = notice.attempts + 1, next_at = due.until FROM",
+    "AS due (customer_id, claim_id, event, occasion, until)
+     WHERE notice.customer_id = due.customer_id COLLATE \"C\" AND notice.claim_id = due.claim_id AND notice.event = due.event
+           AND notice.occasion = due.occasion"
 }
 
 /// Gives back notices that were leased and not tried: it was no attempt, and they are due again at `at`.
 pub fn release(connection: &mut Connection, rows: &[NoticeRow], at: DateTime<Utc>) -> StoreResult<()> {
-    let (customers, ids): (Vec<&str>, Vec<Uuid>) = rows.iter().map(|row| (row.customer_id.as_str(), row.id)).unzip();
-    diesel::update(notice::table.filter(notice::customer_id.eq_any(customers)).filter(notice::id.eq_any(ids)))
-        .filter(notice::state.eq("queued"))
-        .set((notice::attempts.eq(notice::attempts - 1), notice::next_at.eq(at)))
-        .execute(connection)?;
+    for row in rows {
+        diesel::update(notice::table.find(row.key()).filter(notice::state.eq("queued")))
+            .set((notice::attempts.eq(notice::attempts - 1), notice::next_at.eq(at)))
+            .execute(connection)?;
+    }
     Ok(())
 }
 
 /// Records that a claimant does not want a notice: it is no more than a courtesy, or he gave no address.
 pub fn mark_unwanted(connection: &mut Connection, row: &NoticeRow) -> StoreResult<()> {
-    diesel::update(notice::table.find((row.id, &row.customer_id)))
-        .set(notice::state.eq("unwanted"))
-        .execute(connection)?;
+    diesel::update(notice::table.find(row.key())).set(notice::state.eq("unwanted")).execute(connection)?;
     Ok(())
 }
 
 /// Records that a notice came back; false when it is none of ours, did not go, or came back before.
 pub fn mark_bounced(connection: &mut Connection, id: Uuid, reason: &str, at: DateTime<Utc>) -> StoreResult<bool> {
-    let bounced = diesel::update(notice::table.filter(notice::id.eq(id).and(notice::state.eq("sent"))))
+    let bounced = diesel::update(notice::table.filter(notice::id.eq(id).and(notice::sent_at.is_not_null())))
+        .filter(notice::state.eq("sent"))
         .set((notice::state.eq("bounced"), notice::bounced_at.eq(at), notice::last_error.eq(reason)))
         .execute(connection)?;
     Ok(bounced > 0)
@@ -203,7 +218,7 @@ pub fn requeue(connection: &mut Connection, ids: &[Uuid], at: DateTime<Utc>) -> 
 
 /// Records that a notice went.
 pub fn mark_sent(connection: &mut Connection, row: &NoticeRow, at: DateTime<Utc>) -> StoreResult<()> {
-    diesel::update(notice::table.find((row.id, &row.customer_id)))
+    diesel::update(notice::table.find(row.key()))
         .set((notice::state.eq("sent"), notice::sent_at.eq(at), notice::last_error.eq(None::<String>)))
         .execute(connection)?;
     Ok(())
@@ -217,7 +232,7 @@ pub fn mark_failed(
     retry_at: Option<DateTime<Utc>>,
 ) -> StoreResult<()> {
     let state = if retry_at.is_some() { "queued" } else { "dead" };
-    diesel::update(notice::table.find((row.id, &row.customer_id)))
+    diesel::update(notice::table.find(row.key()))
         .set((
             notice::state.eq(state),
             notice::last_error.eq(error),

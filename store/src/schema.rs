@@ -205,7 +205,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    claim (customer_id, id) {
+    claim (id, customer_id) {
         customer_id -> Text,
         id -> Uuid,
         reference -> Text,
@@ -259,7 +259,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    notice (id, customer_id) {
+    notice (customer_id, claim_id, event, occasion) {
         customer_id -> Text,
         id -> Uuid,
         claim_id -> Uuid,

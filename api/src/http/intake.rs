@@ -2,7 +2,8 @@
 //! report that comes alone waits for nobody.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actix_web::rt::task::spawn_blocking;
 use redress_domain::id::CustomerId;
@@ -18,12 +19,16 @@ const WRITERS: usize = 2;
 /// How many reports make it worth to write beside another writer: fewer wait until it comes back, since each batch costs a commit
 /// and a dozen questions however small it is.
 const WORTH_IT: usize = 16;
+/// How long a writer stays for what comes next before it gives back its thread and its connection.
+const STAYS: Duration = Duration::from_millis(100);
 
 /// The reports that wait to be filed.
 pub struct Intake {
     app: App,
     most: usize,
     state: Mutex<State>,
+    /// Wakes a writer that stays.
+    called: Condvar,
 }
 
 #[derive(Default)]
@@ -32,12 +37,14 @@ struct State {
     /// The keys that wait or are being filed: whoever sends one of them again is told so at once.
     under_way: HashSet<Name>,
     writers: usize,
+    /// Those of them that have nothing to write and stay for a while.
+    idle: usize,
 }
 
 impl State {
     /// Whether one more writer should write what waits.
     fn is_worth_a_writer(&self) -> bool {
-        self.waiting.len() >= if self.writers == 0 { 1 } else { WORTH_IT }
+        self.waiting.len() >= if self.writers == self.idle { 1 } else { WORTH_IT }
     }
 }
 
@@ -55,7 +62,7 @@ impl Intake {
     #[must_use]
     pub fn new(app: App) -> Self {
         let most = app.settings.intake_queue;
-        Self { app, most, state: Mutex::default() }
+        Self { app, most, state: Mutex::default(), called: Condvar::new() }
     }
 
     /// Files a report with whatever else waits; returns after the commit.
@@ -72,8 +79,11 @@ impl Intake {
             }
             state.under_way.insert(name);
             state.waiting.push_back(Waiting { order, answer });
-            let is_wanted = state.writers < WRITERS && state.is_worth_a_writer();
-            is_wanted.then(|| {
+            let is_worth_it = state.is_worth_a_writer();
+            if is_worth_it && state.idle > 0 {
+                self.called.notify_one();
+            }
+            (is_worth_it && state.idle == 0 && state.writers < WRITERS).then(|| {
                 state.writers += 1;
                 Writer { intake: Arc::clone(&self), names: Vec::new(), is_home: false }
             })
@@ -93,14 +103,18 @@ impl Intake {
         i64::try_from(self.lock().waiting.len()).unwrap_or(i64::MAX)
     }
 
-    /// What waits, as far as it fits into one batch; none ends the writer.
+    /// What waits, as far as it fits into one batch; none, when nothing came for a while, ends the writer.
     fn take(&self) -> Option<Vec<Waiting>> {
         let mut state = self.lock();
-        state.writers -= 1;
-        if !state.is_worth_a_writer() {
+        state.idle += 1;
+        let waited = self.called.wait_timeout_while(state, STAYS, |state| !state.is_worth_a_writer());
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.idle -= 1;
+        // What is worth it is still worth it: this writer counts as idle in the question above.
+        if state.waiting.is_empty() {
+            state.writers -= 1;
             return None;
         }
-        state.writers += 1;
         let count = state.waiting.len().min(MAX_BATCH);
         Some(state.waiting.drain(..count).collect())
     }

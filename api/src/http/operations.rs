@@ -142,7 +142,10 @@ impl RootSpanBuilder for RootSpan {
     }
 
     fn on_request_end<B: MessageBody>(span: tracing::Span, outcome: &Result<ServiceResponse<B>, actix_web::Error>) {
-        DefaultRootSpanBuilder::on_request_end(span.clone(), outcome);
+        // What is added to a span later is read and written anew with all of it; of what went well the line below says enough.
+        if !matches!(outcome, Ok(response) if response.response().error().is_none()) {
+            DefaultRootSpanBuilder::on_request_end(span.clone(), outcome);
+        }
         let status = match outcome {
             Ok(response) => response.status().as_u16(),
             Err(error) => error.as_response_error().status_code().as_u16(),

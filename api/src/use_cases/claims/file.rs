@@ -1,7 +1,7 @@
 //! Filing damage reports: many are stored, assessed, audited and answered in one transaction, each once per Idempotency-Key. One
 //! report is a batch of one; what cannot be filed spoils nothing for the others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -9,10 +9,11 @@ use chrono::{DateTime, Utc};
 use redress_domain::claim::{ClaimMove, ClaimState};
 use redress_domain::id::ClaimId;
 use redress_domain::notice::Event;
-use redress_store::claims::{self, AssessmentRow, ClaimRow};
+use redress_store::claims::{AssessmentRow, ClaimRow};
 use redress_store::failpoint::{self, Guard};
-use redress_store::holdings::{self, HoldingRow};
-use redress_store::idempotency::{self, Key, SavedAnswer};
+use redress_store::filing::{self, Asked, Key};
+use redress_store::holdings::HoldingRow;
+use redress_store::idempotency::SavedAnswer;
 use redress_store::{Connection, JsonText, Session, StoreError};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -167,8 +168,8 @@ pub(super) struct Report<'a> {
     pub(super) ground: Arc<IncidentInForce>,
     pub(super) service_key: i32,
     pub(super) facts: ClaimFacts,
-    /// What is claimed, as a keyed hash.
-    loss: Uuid,
+    /// What is claimed now, as a keyed hash: a draft claims nothing yet, and an enquiry never does.
+    loss: Option<Uuid>,
 }
 
 /// A field's JSON pointer and what is wrong with it.
@@ -177,26 +178,27 @@ type FieldFault = (String, String);
 /// Load all, decide each, write all.
 fn file_all(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppResult<Vec<Step>> {
     let at = now();
-    let mut steps = known_answers(app, connection, orders)?;
-    let (incidents, has_listeners) =
-        app.in_force.of(app, connection, orders.iter().map(|order| &order.new.incident))?;
+    let keys: Vec<Key<'_>> = orders.iter().map(|order| order.name()).collect();
+    let (taken, state) = filing::begin(connection, &keys)?;
+    let mut steps = known_answers(app, orders, &keys, taken)?;
+    let incidents = app.in_force.of(app, connection, &state, orders.iter().map(|order| &order.new.incident))?;
     let mut reports = Vec::with_capacity(orders.len());
     let mut losses = HashSet::new();
     for (step, order) in steps.iter_mut().zip(orders).filter(|(step, _)| step.is_none()) {
         match read(app, order, &incidents) {
-            Ok(report) if report.claims() && !losses.insert((&order.new.customer, report.loss)) => {
+            Ok(report) if report.loss.is_some_and(|loss| !losses.insert((&order.new.customer, loss))) => {
                 *step = Some(Step::Later);
             }
             Ok(report) => reports.push((step, report)),
             Err((pointer, detail)) => *step = Some(Step::Done(Filed::Field(pointer, detail))),
         }
     }
-    let records = Records::load(connection, reports.iter().map(|(_, report)| report))?;
+    let records = filing::records(connection, &reports.iter().map(|(_, report)| report.asked()).collect::<Vec<_>>())?;
     let (mut all, mut answers) = (Vec::with_capacity(reports.len()), Vec::with_capacity(reports.len()));
     let mut merges = Vec::new();
-    for (step, report) in reports {
-        let first = records.first(&report);
-        let mut kept = match keep(app, &report, first, records.held(&report), at)? {
+    for ((step, report), record) in reports.into_iter().zip(&records) {
+        let first = record.first.as_ref();
+        let mut kept = match keep(app, &report, first, &record.held, at)? {
             Ok(kept) => kept,
             Err((pointer, detail)) => {
                 *step = Some(Step::Done(Filed::Field(pointer, detail)));
@@ -212,8 +214,7 @@ fn file_all(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppRes
         answers.push(saved);
         all.push(kept);
     }
-    write(connection, all, has_listeners)?;
-    idempotency::save_all(connection, &answers)?;
+    write(connection, all, answers, state.has_listeners)?;
     // In one order, so that two batches never wait for each other.
     merges.sort_by_key(|(first, ..)| *first);
     for (first, second, report) in merges {
@@ -223,12 +224,15 @@ fn file_all(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppRes
     steps.into_iter().map(|step| step.ok_or_else(|| StoreError::corrupt("a report came to nothing").into())).collect()
 }
 
-/// Takes the keys of a batch, and answers what was answered before or is under way elsewhere; the others are to be filed.
-fn known_answers(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppResult<Vec<Option<Step>>> {
-    let keys: Vec<Key<'_>> = orders.iter().map(|order| order.name()).collect();
-    let taken = idempotency::take_all(connection, &keys)?;
+/// Answers what was answered before or is under way elsewhere; the others are to be filed.
+fn known_answers(
+    app: &App,
+    orders: &[&Order],
+    keys: &[Key<'_>],
+    taken: Vec<(bool, Option<SavedAnswer>)>,
+) -> AppResult<Vec<Option<Step>>> {
     let (mut names, mut steps) = (HashSet::new(), Vec::with_capacity(orders.len()));
-    for ((order, key), (free, saved)) in orders.iter().zip(&keys).zip(taken) {
+    for ((order, key), (free, saved)) in orders.iter().zip(keys).zip(taken) {
         steps.push(match saved {
             _ if !free => Some(Step::Done(Filed::KeyInFlight)),
             _ if !names.insert((key.customer, key.key)) => Some(Step::Later),
@@ -245,9 +249,14 @@ fn known_answers(app: &App, connection: &mut Connection, orders: &[&Order]) -> A
 }
 
 impl Report<'_> {
-    /// Whether it claims anything now: a draft claims nothing yet, and an enquiry never does.
-    fn claims(&self) -> bool {
-        !self.order.new.draft && self.order.new.kind == ClaimKind::Damage
+    /// What has to be known of it.
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            incident_key: self.ground.found.key,
+            service_key: self.service_key,
+            customer: self.order.new.customer.as_str(),
+            loss: self.loss,
+        }
     }
 }
 
@@ -261,48 +270,9 @@ fn read<'a>(app: &App, order: &'a Order, incidents: &Incidents) -> Result<Report
         return Err(("/service".into(), format!("service {} is not part of incident {}", new.service, new.incident)));
     };
     let facts = assess::claim_facts(&new.facts)?;
-    let loss = duplicates::loss_of(app, ground.found.key, service_key, &facts.json, &new.description);
+    let claims = !new.draft && new.kind == ClaimKind::Damage;
+    let loss = claims.then(|| duplicates::loss_of(app, ground.found.key, service_key, &facts.json, &new.description));
     Ok(Report { order, ground: Arc::clone(ground), service_key, facts, loss })
-}
-
-/// What is known of the customers of a batch.
-struct Records {
-    held: HashMap<(i32, String, i32), Vec<HoldingRow>>,
-    firsts: HashMap<(String, Uuid), ClaimRow>,
-}
-
-impl Records {
-    fn load<'a>(connection: &mut Connection, reports: impl Iterator<Item = &'a Report<'a>>) -> AppResult<Self> {
-        let mut customers: HashMap<i32, Vec<&str>> = HashMap::new();
-        let (mut claimants, mut losses) = (Vec::new(), Vec::new());
-        for report in reports.filter(|report| report.claims()) {
-            let customer = report.order.new.customer.as_str();
-            customers.entry(report.ground.found.key).or_default().push(customer);
-            claimants.push(customer);
-            losses.push(report.loss);
-        }
-        let mut held: HashMap<_, Vec<HoldingRow>> = HashMap::new();
-        for (incident_key, customers) in customers {
-            for row in holdings::of_customers(connection, incident_key, &customers)? {
-                held.entry((incident_key, row.customer_id.clone(), row.service_id)).or_default().push(row);
-            }
-        }
-        let firsts = claims::of_losses(connection, &claimants, &losses)?;
-        let firsts = firsts.into_iter().filter_map(|row| Some(((row.customer_id.clone(), row.loss?), row)));
-        Ok(Self { held, firsts: firsts.collect() })
-    }
-
-    /// What the customer held at the service.
-    fn held(&self, report: &Report<'_>) -> &[HoldingRow] {
-        let customer = report.order.new.customer.to_string();
-        let key = (report.ground.found.key, customer, report.service_key);
-        self.held.get(&key).map_or(&[], Vec::as_slice)
-    }
-
-    /// The claim in which the customer claimed the same loss before.
-    fn first(&self, report: &Report<'_>) -> Option<&ClaimRow> {
-        self.firsts.get(&(report.order.new.customer.to_string(), report.loss)).filter(|_| report.claims())
-    }
 }
 
 /// What is kept of one report.
@@ -346,7 +316,7 @@ fn assessed(
     let said = assessed.assessment;
     let state = state_after(said.outcome)?;
     let mut kept = Kept::new(app, report, state, at)?;
-    kept.claim.loss = Some(report.loss);
+    kept.claim.loss = report.loss;
     kept.assessment = Some(AssessmentRow {
         customer_id: kept.claim.customer_id.clone(),
         claim_id: kept.claim.id,

@@ -4,10 +4,12 @@ use chrono::{DateTime, Utc};
 use redress_domain::claim::ClaimState;
 use redress_domain::notice::Event;
 use redress_store::audit::AuditEntry;
-use redress_store::claims::{self, AssessmentRow, ClaimRow, PersonalRow};
-use redress_store::notices::{self, NoticeRow};
+use redress_store::claims::{AssessmentRow, ClaimRow, PersonalRow};
+use redress_store::filing::{self, Filing};
+use redress_store::idempotency::SavedAnswer;
+use redress_store::notices::NoticeRow;
 use redress_store::tasks::{self, NewTask};
-use redress_store::{Connection, StoreError, audit, webhook_messages};
+use redress_store::{Connection, StoreError, webhook_messages};
 use uuid::Uuid;
 
 use super::file::Report;
@@ -99,22 +101,27 @@ impl Kept {
     }
 }
 
-/// Writes all that is kept of a batch; webhooks are told where there are listeners.
-pub(super) fn write(connection: &mut Connection, all: Vec<Kept>, has_listeners: bool) -> AppResult<()> {
-    let (mut rows, mut personal, mut assessments) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut entries, mut notices, mut unheard, mut queues) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+/// Writes all that is kept of a batch, and its answers; webhooks are told where there are listeners.
+pub(super) fn write(
+    connection: &mut Connection,
+    all: Vec<Kept>,
+    answers: Vec<SavedAnswer>,
+    has_listeners: bool,
+) -> AppResult<()> {
+    let mut filing = Filing { answers, ..Filing::default() };
+    let (mut unheard, mut queues) = (Vec::new(), Vec::new());
     for kept in all {
-        rows.push(kept.claim);
-        personal.push(kept.personal);
-        assessments.extend(kept.assessment);
-        entries.extend(kept.entry);
-        notices.extend(kept.notices);
+        filing.claims.push(kept.claim);
+        filing.personal.push(kept.personal);
+        filing.assessments.extend(kept.assessment);
+        filing.entries.extend(kept.entry);
+        filing.notices.extend(kept.notices);
         unheard.extend(kept.unheard);
         queues.push(kept.queue);
     }
-    claims::insert(connection, &rows, &personal)?;
-    claims::insert_assessments(connection, &assessments)?;
-    let tasks: Vec<NewTask<'_>> = rows
+    filing::write(connection, &filing)?;
+    let tasks: Vec<NewTask<'_>> = filing
+        .claims
         .iter()
         .zip(&queues)
         .filter_map(|(claim, queue)| {
@@ -128,11 +135,9 @@ pub(super) fn write(connection: &mut Connection, all: Vec<Kept>, has_listeners: 
         })
         .collect();
     tasks::open(connection, &tasks, false)?;
-    audit::append(connection, &entries)?;
-    notices::queue_new(connection, &notices)?;
     if has_listeners {
-        notices.append(&mut unheard);
-        webhook_messages::queue(connection, &notices)?;
+        filing.notices.append(&mut unheard);
+        webhook_messages::queue(connection, &filing.notices)?;
     }
     Ok(())
 }

@@ -109,7 +109,7 @@ fn record(
         trace: JsonText::of(&assessed.assessment)?,
         assessed_at: at,
     };
-    claims::insert_assessments(connection, std::slice::from_ref(&row))?;
+    claims::insert_assessment(connection, &row)?;
     if !claims::advance(connection, &claim.customer_id, claim.id, action, state, at)? {
         return Err(StoreError::Contention("a claim changed meanwhile".into()).into());
     }

@@ -90,7 +90,7 @@ fn record(
         trace: JsonText::of(&assessed.assessment)?,
         assessed_at: at,
     };
-    claims::insert_assessments(connection, std::slice::from_ref(&row))?;
+    claims::insert_assessment(connection, &row)?;
     let (mut state, mut version) = (before, claim.version);
     for action in moves(before, &assessed.assessment) {
         state = state.after(action)?;
