@@ -29,10 +29,19 @@ pub struct Key<'a> {
     pub lock: i64,
 }
 
-/// Takes keys, the same as [`idempotency::try_lock`] and [`idempotency::find`] for each: whether it was free, and the answer given
-/// under it, in their order. With them comes the state of what is in force. An answer that is committed in the instant between
-/// the two is not seen; the table's key then refuses a second one.
-pub fn begin(connection: &mut Connection, keys: &[Key<'_>]) -> StoreResult<(Vec<(bool, Option<SavedAnswer>)>, State)> {
+/// What came of taking a key.
+#[derive(Debug)]
+pub struct Taken {
+    /// Whether it was free: nobody else is at it at this moment.
+    pub free: bool,
+    /// The answer given under it.
+    pub given: Option<SavedAnswer>,
+}
+
+/// Takes keys, the same as [`idempotency::try_lock`] and [`idempotency::find`] for each, in their order. With them comes the state
+/// of what is in force. An answer that is committed in the instant between taking and finding is not seen; the table's key then
+/// refuses a second one.
+pub fn begin(connection: &mut Connection, keys: &[Key<'_>]) -> StoreResult<(Vec<Taken>, State)> {
     let mut asked = TakeKeys::with_capacity(keys.len());
     for key in keys {
         asked.push(key.customer, key.key, key.lock);
@@ -40,7 +49,7 @@ pub fn begin(connection: &mut Connection, keys: &[Key<'_>]) -> StoreResult<(Vec<
     let rows: Vec<(bool, Option<SavedAnswer>, Option<State>)> = asked.load(connection)?;
     let (mut taken, mut seen) = (Vec::with_capacity(rows.len()), None);
     for (free, given, state) in rows {
-        taken.push((free, given));
+        taken.push(Taken { free, given });
         seen = seen.or(state);
     }
     Ok((taken, seen.ok_or_else(|| StoreError::corrupt("no key was asked for"))?))

@@ -11,7 +11,7 @@ use redress_domain::id::ClaimId;
 use redress_domain::notice::Event;
 use redress_store::claims::{AssessmentRow, ClaimRow};
 use redress_store::failpoint::{self, Guard};
-use redress_store::filing::{self, Asked, Key};
+use redress_store::filing::{self, Asked, Key, Taken};
 use redress_store::holdings::HoldingRow;
 use redress_store::idempotency::SavedAnswer;
 use redress_store::{Connection, JsonText, Session, StoreError};
@@ -225,16 +225,11 @@ fn file_all(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppRes
 }
 
 /// Answers what was answered before or is under way elsewhere; the others are to be filed.
-fn known_answers(
-    app: &App,
-    orders: &[&Order],
-    keys: &[Key<'_>],
-    taken: Vec<(bool, Option<SavedAnswer>)>,
-) -> AppResult<Vec<Option<Step>>> {
+fn known_answers(app: &App, orders: &[&Order], keys: &[Key<'_>], taken: Vec<Taken>) -> AppResult<Vec<Option<Step>>> {
     let (mut names, mut steps) = (HashSet::new(), Vec::with_capacity(orders.len()));
-    for ((order, key), (free, saved)) in orders.iter().zip(keys).zip(taken) {
-        steps.push(match saved {
-            _ if !free => Some(Step::Done(Filed::KeyInFlight)),
+    for ((order, key), taken) in orders.iter().zip(keys).zip(taken) {
+        steps.push(match taken.given {
+            _ if !taken.free => Some(Step::Done(Filed::KeyInFlight)),
             _ if !names.insert((key.customer, key.key)) => Some(Step::Later),
             None => None,
             Some(saved) if saved.request_hash != order.request_hash => Some(Step::Done(Filed::KeyReused)),
