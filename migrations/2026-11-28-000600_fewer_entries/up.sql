@@ -1,4 +1,4 @@
--- Each entry of an index costs a filing as much as a narrow row; three of a claim's nineteen were there twice.
+-- Each entry of an index costs a filing as much as a narrow row; three of a claim's eighteen were there twice.
 
 -- A claim is found by its id, which is made in the order of time. What a customer claims is found by the loss, or the lack of one.
 DROP INDEX claim_by_id;
