@@ -367,5 +367,5 @@ fn a_flag_wins_over_a_variable_over_the_file() {
         folder.run(&["staff", "list"]).refuses(&format!("redress.toml{says}"));
     }
     std::fs::write(folder.path().join("redress.toml"), "pool_size = 1\n").unwrap();
-    folder.run(&["staff", "list"]).refuses("pool_size must be from 2 to 500");
+    folder.run(&["staff", "list"]).refuses("pool_size must be from 4 to 500");
 }

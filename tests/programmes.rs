@@ -229,3 +229,32 @@ fn a_version_that_comes_into_force_while_a_run_goes_on_holds_for_the_chunks_that
         redress.run(&["verify"]).succeeds();
     });
 }
+
+#[test]
+fn of_two_who_approve_a_version_at_once_one_does() {
+    Redress::test(|redress| {
+        prepared(redress, "", 10, 1);
+        let changed = std::fs::read_to_string(redress.folder.path().join("first-come.toml")).unwrap();
+        let file = redress.file("first-come.toml", changed.replace("amount = 5", "amount = 6"));
+        redress.run(&["policy", "publish", &file, "--as", "author"]).succeeds();
+        let waits =
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let approvals: Vec<Ran> = std::thread::scope(|scope| {
+            // Both wait for the chunk that is under way.
+            let mut other = redress.owner();
+            other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
+            let run = scope.spawn(|| redress.json(&["issue", "--incident", INCIDENT]));
+            wait_until("the run waits", || redress.number(waits) == 1);
+            let approve = || redress.run(&["policy", "approve", &file, "--as", "approver"]);
+            let approvals: Vec<_> = (0..2).map(|_| scope.spawn(approve)).collect();
+            wait_until("both approvals wait", || redress.number(waits) == 3);
+            other.batch_execute("ROLLBACK").unwrap();
+            run.join().unwrap();
+            approvals.into_iter().map(|approval| approval.join().unwrap()).collect()
+        });
+        assert_eq!(approvals.iter().filter(|ran| ran.code == Some(0)).count(), 1);
+        let refused = approvals.into_iter().find(|ran| ran.code != Some(0)).unwrap();
+        refused.refuses("was approved before");
+        assert_eq!(redress.issue()["issued"], 10, "one more for each: the version is in force");
+    });
+}

@@ -132,8 +132,8 @@ impl Settings {
             return Err(AppError::Usage("--database-url is empty; leave it out for the private database".into()));
         }
         let pool_size = number("REDRESS_POOL_SIZE")?.or(file.pool_size).unwrap_or(DEFAULT_POOL_SIZE);
-        if !(2..=500).contains(&pool_size) {
-            return Err(AppError::Invalid(format!("pool_size must be from 2 to 500, not {pool_size}")));
+        if !(4..=500).contains(&pool_size) {
+            return Err(AppError::Invalid(format!("pool_size must be from 4 to 500, not {pool_size}")));
         }
         let intake_queue = number("REDRESS_INTAKE_QUEUE")?.or(file.intake_queue).unwrap_or(DEFAULT_INTAKE_QUEUE);
         if !(1..=MAX_INTAKE_QUEUE).contains(&intake_queue) {

@@ -84,7 +84,9 @@ impl From<DieselError> for StoreError {
                 ) => Self::Refused(name.to_owned()),
                 (DatabaseErrorKind::SerializationFailure, _) => Self::Contention(info.message().to_owned()),
                 (DatabaseErrorKind::ClosedConnection, _) => Self::Unreachable(one_line(info.message())),
-                (DatabaseErrorKind::Unknown, _) if info.message().contains("deadlock detected") => {
+                (DatabaseErrorKind::Unknown, _)
+                    if ["deadlock detected", "lock timeout"].iter().any(|why| info.message().contains(why)) =>
+                {
                     Self::Contention(info.message().to_owned())
                 }
                 (DatabaseErrorKind::UnableToSendCommand, _) => Self::Unreachable(one_line(info.message())),

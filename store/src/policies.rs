@@ -105,12 +105,22 @@ pub fn hold_in_force(connection: &mut Connection, incident_key: i32) -> StoreRes
         .load(connection)?)
 }
 
-/// Waits for the chunks under way, and lets none begin before the transaction ends.
-fn keep_chunks_out(connection: &mut Connection, incident_key: i32) -> StoreResult<()> {
-    Ok(connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({VERSIONS_LOCK}, {incident_key})"))?)
+/// Waits for the chunks under way, and lets none begin before the transaction ends: the first thing in a transaction that brings
+/// a version into force or takes one out of it, since whatever it read before may have changed meanwhile. It gives up after
+/// half a minute: all other chunks wait behind it.
+pub fn keep_chunks_out(connection: &mut Connection, incident_key: i32) -> StoreResult<()> {
+    let locked = connection.batch_execute(&format!(
+        "SET LOCAL lock_timeout = '30s'; SELECT pg_advisory_xact_lock({VERSIONS_LOCK}, {incident_key});
+         SET LOCAL lock_timeout TO DEFAULT"
+    ));
+    locked.map_err(|error| match StoreError::from(error) {
+        StoreError::Contention(_) => StoreError::Contention("a chunk of a run does not end; try again".into()),
+        other => other,
+    })
 }
 
-/// Approves a published version and retires the one before it. The database refuses the publisher's own approval.
+/// Approves a published version and retires the one before it, with chunks kept out ([`keep_chunks_out`]). The database refuses
+/// the publisher's own approval.
 pub fn approve(
     connection: &mut Connection,
     incident_key: i32,
@@ -129,7 +139,6 @@ pub fn approve(
     if approved.is_some() {
         return Err(StoreError::Refused("policy_version_approved_already".into()));
     }
-    keep_chunks_out(connection, incident_key)?;
     diesel::update(
         policy_version::table.filter(
             policy_version::policy_id
@@ -146,9 +155,8 @@ pub fn approve(
     Ok(version_key)
 }
 
-/// Retires the version in force and returns its content hash.
+/// Retires the version in force, with chunks kept out ([`keep_chunks_out`]), and returns its content hash.
 pub fn retire(connection: &mut Connection, incident_key: i32, name: &str, at: DateTime<Utc>) -> StoreResult<String> {
-    keep_chunks_out(connection, incident_key)?;
     let policy_key: Option<i32> = policy::table
         .filter(policy::incident_id.eq(incident_key).and(policy::name.eq(name)))
         .select(policy::id)

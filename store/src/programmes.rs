@@ -115,7 +115,7 @@ pub fn count_anew(connection: &mut Connection, policy_key: i32, capped: &[i32]) 
     let of_policy = programme_use::table.filter(programme_use::policy_id.eq(policy_key));
     diesel::delete(of_policy.filter(programme_use::asset_id.ne_all(capped))).execute(connection)?;
     for asset in capped {
-        // The row is held before the ledger is read, so that a chunk is either in the ledger or added to the row later.
+        // It is there before the ledger is read, for the count that follows.
         add_programme_use(connection, policy_key, *asset, 0, 0)?;
         let told: Option<Use> = diesel::sql_query(use_of!("version.policy_id = $1 AND issued.asset_id = $2"))
             .bind::<Integer, _>(policy_key)

@@ -132,6 +132,7 @@ fn approve_at(
     actor: &Actor,
 ) -> AppResult<Done> {
     app.store.transaction(|connection| -> AppResult<()> {
+        policies::keep_chunks_out(connection, found.key)?;
         staff::require(connection, &actor.name, Right::ApprovePolicies, Some(service))?;
         let detail = serde_json::json!({ "version": version });
         let entry = actor.entry("policy.approve", format!("policy {policy}"), detail);
@@ -170,8 +171,9 @@ fn count_programmes(app: &App, connection: &mut Connection, version_key: i32) ->
 /// Takes the version in force out of force: nobody is assessed by it any more; what it granted stands.
 pub fn retire(app: &App, incident: &IncidentId, name: &PolicyId, actor: &Actor) -> AppResult<Done> {
     app.store.transaction(|connection| {
-        let by = staff::require(connection, &actor.name, Right::ApprovePolicies, None)?;
         let found = incidents::find(connection, incident)?;
+        policies::keep_chunks_out(connection, found.key)?;
+        let by = staff::require(connection, &actor.name, Right::ApprovePolicies, None)?;
         let in_force = policies::in_force(connection, found.key)?;
         if let Some(version) = in_force.iter().find(|version| version.name == name.as_str()) {
             let service = ServiceId::parse(&found.service_name(version.service_key)).map_err(StoreError::corrupt)?;

@@ -24,6 +24,9 @@ pub(super) struct Context<'a> {
     versions: Vec<i32>,
     /// Their places, by the service's key.
     of_service: BTreeMap<i32, Vec<usize>>,
+    /// The service's key of every policy of the incident ever published: what a run credited under one that was retired
+    /// meanwhile is told too.
+    service_of: HashMap<String, i32>,
     /// The policy's name of every version ever published: what earlier versions credited counts.
     pub(super) names: HashMap<i32, PolicyId>,
     /// The incident as the policies of each service see it, by the service's key.
@@ -107,7 +110,16 @@ impl<'a> Context<'a> {
                 order.incident
             )));
         }
-        let names = policies::version_names(&mut connection)?
+        let versions = policies::version_names(&mut connection)?;
+        let service_of = versions
+            .iter()
+            .filter(|version| version.incident == incident.incident.id.as_str())
+            .filter_map(|version| {
+                let service = incident.service_keys.iter().find(|(id, _)| id.as_str() == version.service);
+                service.map(|(_, key)| (version.policy.clone(), *key))
+            })
+            .collect();
+        let names = versions
             .into_iter()
             .map(|version| Ok((version.key, PolicyId::parse(&version.policy).map_err(StoreError::corrupt)?)))
             .collect::<AppResult<_>>()?;
@@ -128,7 +140,18 @@ impl<'a> Context<'a> {
         }
         let mut versions: Vec<i32> = issuing.iter().map(|issuing| issuing.active.version_key).collect();
         versions.sort_unstable();
-        Ok(Self { app, incident, issuing, versions, of_service, names, views, accounts, actor: actor.clone() })
+        Ok(Self {
+            app,
+            incident,
+            issuing,
+            versions,
+            of_service,
+            service_of,
+            names,
+            views,
+            accounts,
+            actor: actor.clone(),
+        })
     }
 
     /// The keys of the versions in force, in their order.
@@ -144,10 +167,12 @@ impl<'a> Context<'a> {
     /// The budgets that a tally draws on.
     pub(super) fn budget_states(&self, connection: &mut Connection, tally: &Tally) -> AppResult<Vec<BudgetState>> {
         let mut needed: BTreeMap<(i32, AssetCode), i64> = BTreeMap::new();
-        for Issuing { active, .. } in &self.issuing {
-            for (asset, sum) in tally.assets.get(active.policy.id().as_str()).into_iter().flatten() {
+        for (policy, assets) in &tally.assets {
+            let unknown = || StoreError::corrupt(format!("policy {policy} is of no service"));
+            let service_key = *self.service_of.get(policy).ok_or_else(unknown)?;
+            for (asset, sum) in assets {
                 let code = AssetCode::parse(asset).map_err(StoreError::corrupt)?;
-                *needed.entry((active.service_key, code)).or_default() += sum.minor;
+                *needed.entry((service_key, code)).or_default() += sum.minor;
             }
         }
         let budgets = Accounts::load(connection, self.incident.key)?.budgets;
