@@ -328,19 +328,19 @@ fn a_connection_that_went_between_two_batches_is_replaced_and_no_work_is_done_tw
     Redress::test(|redress| {
         let store = Store::connect(redress.url(), 2).unwrap();
         let mut session = store.session();
-        let first = session.transaction(own_pid).unwrap();
-        assert_eq!(session.transaction(own_pid).unwrap(), first, "it is kept");
+        let first = session.read(own_pid).unwrap();
+        assert_eq!(session.write(own_pid).unwrap(), first, "it is kept");
         end(redress, first);
-        let second = session.transaction(own_pid).unwrap();
+        let second = session.read(own_pid).unwrap();
         assert_ne!(second, first);
-        // One that goes while the work is done may have done some of it: that is the caller's to know.
+        // What writes on one that goes may have done some of it: that is the caller's to know.
         let mut done = 0;
-        let failed = session.transaction(|connection| {
+        let failed = session.write(|connection| {
             done += 1;
             end(redress, second);
             own_pid(connection)
         });
         assert!(failed.is_err() && done == 1, "{failed:?} {done}");
-        assert_ne!(session.transaction(own_pid).unwrap(), second);
+        assert_ne!(session.read(own_pid).unwrap(), second);
     });
 }

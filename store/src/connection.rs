@@ -67,7 +67,7 @@ impl Store {
         in_transaction(&mut connection, work)
     }
 
-    /// A connection for one transaction after another.
+    /// A connection for one batch of statements after another.
     #[must_use]
     pub fn session(&self) -> Session {
         Session { store: self.clone(), connection: None }
@@ -81,41 +81,38 @@ impl Store {
     }
 }
 
-/// A connection that is kept from one transaction to the next, so that it is taken from the pool, and asked whether it still
-/// works, once for all of them.
+/// A connection that is kept from one batch to the next, so that it is taken from the pool, and asked whether it still works,
+/// once for all of them.
 pub struct Session {
     store: Store,
     connection: Option<PooledConnection<ConnectionManager<PgConnection>>>,
 }
 
 impl Session {
-    /// The same as [`Store::transaction`].
-    pub fn transaction<T, E: From<StoreError>>(
+    /// Runs reads. A connection that was kept may have gone meanwhile: what fails on it is run again on another.
+    pub fn read<T, E: From<StoreError>>(
+        &mut self,
+        mut work: impl FnMut(&mut Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if let Some(mut connection) = self.connection.take()
+            && let Ok(done) = work(&mut connection)
+        {
+            self.connection = Some(connection);
+            return Ok(done);
+        }
+        self.write(work)
+    }
+
+    /// Runs what must not be run twice. A connection on which something failed goes back: the pool throws it away if it is broken.
+    pub fn write<T, E: From<StoreError>>(
         &mut self,
         work: impl FnOnce(&mut Connection) -> Result<T, E>,
     ) -> Result<T, E> {
-        // One that failed, or whose work panicked, goes back: the pool throws it away if it is broken. Whether one that was kept
-        // still works is seen when a transaction begins; nothing has happened by then, so that another takes its place.
-        let mut work = Some(work);
-        if let Some(mut connection) = self.connection.take() {
-            let done = in_transaction(&mut connection, |connection| match work.take() {
-                Some(work) => work(connection).map(Some),
-                None => Ok(None),
-            });
-            match done {
-                Ok(Some(done)) => {
-                    self.connection = Some(connection);
-                    return Ok(done);
-                }
-                Err(error) if work.is_none() => return Err(error),
-                Ok(None) | Err(_) => {}
-            }
-        }
-        let Some(work) = work else {
-            return Err(StoreError::corrupt("a transaction lost its work").into());
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.store.connection()?,
         };
-        let mut connection = self.store.connection()?;
-        let done = in_transaction(&mut connection, work)?;
+        let done = work(&mut connection)?;
         self.connection = Some(connection);
         Ok(done)
     }

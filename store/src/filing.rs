@@ -3,7 +3,7 @@
 
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Integer, Nullable, Text, Uuid as SqlUuid};
 use diesel::{QueryResult, RunQueryDsl};
 use uuid::Uuid;
 
@@ -17,51 +17,40 @@ use crate::in_force::{State, StateColumns};
 use crate::notices::{self, InsertNotices, NoticeRow};
 use crate::prepared::prepared;
 use crate::schema::{claim, holding, idempotency as answer};
+use crate::tasks::{self, InsertTasks, NewTask};
 
-/// A key, whose it is, and the number by which it is taken.
-#[derive(Debug, Clone, Copy)]
+/// A key, and whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key<'a> {
     /// The customer.
     pub customer: &'a str,
     /// The key.
     pub key: &'a str,
-    /// As of [`idempotency::try_lock`].
-    pub lock: i64,
 }
 
-/// What came of taking a key.
-#[derive(Debug)]
-pub struct Taken {
-    /// Whether it was free: nobody else is at it at this moment.
-    pub free: bool,
-    /// The answer given under it.
-    pub given: Option<SavedAnswer>,
-}
-
-/// Takes keys, the same as [`idempotency::try_lock`] and [`idempotency::find`] for each, in their order. With them comes the state
-/// of what is in force. An answer that is committed in the instant between taking and finding is not seen; the table's key then
-/// refuses a second one.
-pub fn begin(connection: &mut Connection, keys: &[Key<'_>]) -> StoreResult<(Vec<Taken>, State)> {
-    let mut asked = TakeKeys::with_capacity(keys.len());
+/// The answers given under keys, in their order, and the state of what is in force. Nothing is held meanwhile: of two who file
+/// under one key at the same moment, the table's own key refuses the second.
+pub fn begin(connection: &mut Connection, keys: &[Key<'_>]) -> StoreResult<(Vec<Option<SavedAnswer>>, State)> {
+    let mut asked = AskKeys::with_capacity(keys.len());
     for key in keys {
-        asked.push(key.customer, key.key, key.lock);
+        asked.push(key.customer, key.key);
     }
-    let rows: Vec<(bool, Option<SavedAnswer>, Option<State>)> = asked.load(connection)?;
-    let (mut taken, mut seen) = (Vec::with_capacity(rows.len()), None);
-    for (free, given, state) in rows {
-        taken.push(Taken { free, given });
+    let rows: Vec<(Option<SavedAnswer>, Option<State>)> = asked.load(connection)?;
+    let (mut answers, mut seen) = (Vec::with_capacity(rows.len()), None);
+    for (given, state) in rows {
+        answers.push(given);
         seen = seen.or(state);
     }
-    Ok((taken, seen.ok_or_else(|| StoreError::corrupt("no key was asked for"))?))
+    Ok((answers, seen.ok_or_else(|| StoreError::corrupt("no key was asked for"))?))
 }
 
 prepared! {
-    TakeKeys { customer_id: &'a str => Text, key: &'a str => Text, lock: i64 => BigInt }
-        -> (Bool, Nullable<answer::SqlType>, Nullable<StateColumns>),
-    "SELECT pg_try_advisory_xact_lock(asked.lock), given.customer_id, given.key, given.request_hash, given.status, given.location,
+    AskKeys { customer_id: &'a str => Text, key: &'a str => Text }
+        -> (Nullable<answer::SqlType>, Nullable<StateColumns>),
+    "SELECT given.customer_id, given.key, given.request_hash, given.status, given.location,
             given.body, given.created_at,
             state.names, state.source_hashes, state.loaded_at, state.versions, state.has_listeners FROM",
-    "WITH ORDINALITY AS asked (customer_id, key, lock, place)
+    "WITH ORDINALITY AS asked (customer_id, key, place)
      LEFT JOIN LATERAL (SELECT customer_id, key, request_hash, status, location, body, created_at FROM idempotency
                         WHERE idempotency.customer_id = asked.customer_id COLLATE \"C\" AND idempotency.key = asked.key COLLATE \"C\"
                         OFFSET 0) AS given ON true
@@ -159,8 +148,9 @@ pub struct Filing {
     pub answers: Vec<SavedAnswer>,
 }
 
-/// Writes all that is kept of a batch.
-pub fn write(connection: &mut Connection, filing: &Filing) -> StoreResult<()> {
+/// Writes all that is kept of a batch, with the claims that people are to read and their queues, in one statement: outside of a
+/// transaction it is one of its own, all or nothing, and durable when this returns.
+pub fn write(connection: &mut Connection, filing: &Filing, tasks: &[NewTask<'_>]) -> StoreResult<()> {
     if filing.claims.is_empty() {
         return Ok(());
     }
@@ -170,6 +160,7 @@ pub fn write(connection: &mut Connection, filing: &Filing) -> StoreResult<()> {
         assessments: claims::assessments_insertion(&filing.assessments),
         entries: audit::insertion(&filing.entries)?,
         notices: notices::insertion(&filing.notices),
+        tasks: tasks::insertion(tasks),
         answers: idempotency::insertion(&filing.answers),
     };
     insert.execute(connection)?;
@@ -183,6 +174,7 @@ struct InsertAll<'a> {
     assessments: InsertAssessments<'a>,
     entries: InsertEntries<'a>,
     notices: InsertNotices<'a>,
+    tasks: InsertTasks<'a>,
     answers: InsertAnswers<'a>,
 }
 
@@ -193,12 +185,13 @@ impl QueryId for InsertAll<'_> {
 
 impl QueryFragment<Pg> for InsertAll<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        let beside: [(&str, &dyn QueryFragment<Pg>); 5] = [
+        let beside: [(&str, &dyn QueryFragment<Pg>); 6] = [
             ("WITH claims AS (", &self.claims),
             ("), personals AS (", &self.personal),
             ("), assessments AS (", &self.assessments),
             ("), entries AS (", &self.entries),
             ("), notices AS (", &self.notices),
+            ("), tasks AS (", &self.tasks),
         ];
         for (before, insertion) in beside {
             out.push_sql(before);

@@ -2,12 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Bool, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel::upsert::excluded;
 use uuid::Uuid;
 
 use crate::connection::{Connection, ROWS_PER_STATEMENT};
 use crate::error::StoreResult;
+use crate::prepared::prepared;
 use crate::schema::task;
 
 /// A claim on the desk, as a row.
@@ -59,6 +60,26 @@ pub struct NewTask<'a> {
     pub queue: &'a str,
     /// Since when.
     pub at: DateTime<Utc>,
+}
+
+/// What puts claims on the desk that are made in the same transaction: none can be there already.
+pub(crate) fn insertion<'a>(new: &[NewTask<'a>]) -> InsertTasks<'a> {
+    let mut insert = InsertTasks::with_capacity(new.len());
+    for one in new {
+        insert.push(one.customer, one.claim, one.service_key, one.queue, true, one.at);
+    }
+    insert
+}
+
+prepared! {
+    pub(crate) InsertTasks {
+        customer_id: &'a str => Text,
+        claim_id: Uuid => SqlUuid,
+        service_id: i32 => Integer,
+        queue: &'a str => Text,
+        is_open: bool => Bool,
+        since: DateTime<Utc> => Timestamptz,
+    } into "task"
 }
 
 /// Puts claims on the desk, or back on it, each named once; `keep_reader` leaves them with whom they were given to.

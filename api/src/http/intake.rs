@@ -110,7 +110,7 @@ impl Intake {
         let waited = self.called.wait_timeout_while(state, STAYS, |state| !state.is_worth_a_writer());
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.idle -= 1;
-        // What is worth it is still worth it: this writer counts as idle in the question above.
+        // Too little to be worth it is filed all the same once it has waited for so long.
         if state.waiting.is_empty() {
             state.writers -= 1;
             return None;
@@ -170,6 +170,9 @@ impl Drop for Writer {
             for waiting in state.waiting.drain(..) {
                 state.under_way.remove(&name_of(&waiting.order));
             }
+        } else {
+            // What waited for this one may be worth another now.
+            self.intake.called.notify_one();
         }
     }
 }

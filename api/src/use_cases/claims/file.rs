@@ -10,15 +10,16 @@ use redress_domain::claim::{ClaimMove, ClaimState};
 use redress_domain::id::ClaimId;
 use redress_domain::notice::Event;
 use redress_store::claims::{AssessmentRow, ClaimRow};
+use redress_store::connection::in_transaction;
 use redress_store::failpoint::{self, Guard};
-use redress_store::filing::{self, Asked, Key, Taken};
+use redress_store::filing::{self, Asked, Key};
 use redress_store::holdings::HoldingRow;
 use redress_store::idempotency::SavedAnswer;
 use redress_store::{Connection, JsonText, Session, StoreError};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::kept::{Kept, write};
+use super::kept::{self, Kept};
 use super::new::ClaimKind;
 use super::status::MergedInto;
 use super::{ClaimAnswer, NewClaim, aside, desk, duplicates, now};
@@ -52,10 +53,7 @@ impl Order {
 
     /// Whose key it is: keys of different customers never meet.
     fn name(&self) -> Key<'_> {
-        let digest = Sha256::digest(format!("idempotency/{}/{}", self.new.customer, self.key));
-        let mut lock = [0_u8; 8];
-        lock.copy_from_slice(&digest[..8]);
-        Key { customer: self.new.customer.as_str(), key: &self.key, lock: i64::from_be_bytes(lock) }
+        Key { customer: self.new.customer.as_str(), key: &self.key }
     }
 
     /// What the answer is sealed for.
@@ -148,14 +146,12 @@ fn attempt(
         }
     };
     let committed = catch_unwind(AssertUnwindSafe(|| {
-        session.transaction(|connection| {
-            let steps = file_all(app, connection, &members)?;
-            if failpoint::is_without(Guard::Commit) {
-                settle(steps);
-                return Ok(Vec::new());
-            }
-            Ok::<_, AppError>(steps)
-        })
+        let (steps, batch) = session.read(|connection| decide(app, connection, &members))?;
+        if failpoint::is_without(Guard::Commit) {
+            settle(steps);
+            return session.write(|connection| batch.write(app, connection)).map(|()| Vec::new());
+        }
+        session.write(|connection| batch.write(app, connection)).map(|()| steps)
     }));
     // A mistake of ours in one report is no reason to answer none.
     settle(committed.unwrap_or_else(|_| Err(StoreError::corrupt("filing a report panicked").into()))?);
@@ -175,12 +171,42 @@ pub(super) struct Report<'a> {
 /// A field's JSON pointer and what is wrong with it.
 type FieldFault = (String, String);
 
-/// Load all, decide each, write all.
-fn file_all(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppResult<Vec<Step>> {
+/// What is to be written of a batch.
+struct Batch<'a> {
+    kept: Vec<Kept>,
+    answers: Vec<SavedAnswer>,
+    /// Reports of a loss that a claim is there for: that claim, and the report's own.
+    merges: Vec<(Uuid, ClaimRow, &'a Order)>,
+    has_listeners: bool,
+    at: DateTime<Utc>,
+}
+
+impl Batch<'_> {
+    /// Writes it, all or nothing: mostly by one statement, for which no transaction has to be begun and ended.
+    fn write(mut self, app: &App, connection: &mut Connection) -> AppResult<()> {
+        // In one order, so that batches of two servers never wait for each other in a ring.
+        self.kept.sort_by(|a, b| (&a.claim.customer_id, a.claim.loss).cmp(&(&b.claim.customer_id, b.claim.loss)));
+        self.answers.sort_by(|a, b| (&a.customer_id, &a.key).cmp(&(&b.customer_id, &b.key)));
+        if self.merges.is_empty() && !self.has_listeners {
+            return kept::write(connection, self.kept, self.answers, false);
+        }
+        in_transaction(connection, |connection| {
+            kept::write(connection, self.kept, self.answers, self.has_listeners)?;
+            self.merges.sort_by_key(|(first, ..)| *first);
+            for (first, second, order) in self.merges {
+                duplicates::merge(app, connection, &second, first, &order.new.description, &order.actor, self.at)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Loads all and decides each; reads only.
+fn decide<'a>(app: &App, connection: &mut Connection, orders: &[&'a Order]) -> AppResult<(Vec<Step>, Batch<'a>)> {
     let at = now();
     let keys: Vec<Key<'_>> = orders.iter().map(|order| order.name()).collect();
-    let (taken, state) = filing::begin(connection, &keys)?;
-    let mut steps = known_answers(app, orders, &keys, taken)?;
+    let (given, state) = filing::begin(connection, &keys)?;
+    let mut steps = known_answers(app, orders, &keys, given)?;
     let incidents = app.in_force.of(app, connection, &state, orders.iter().map(|order| &order.new.incident))?;
     let mut reports = Vec::with_capacity(orders.len());
     let mut losses = HashSet::new();
@@ -209,28 +235,27 @@ fn file_all(app: &App, connection: &mut Connection, orders: &[&Order]) -> AppRes
         let (saved, filed) = saved(app, report.order, &answer, at)?;
         *step = Some(Step::Done(filed));
         if let Some(first) = first {
-            merges.push((first.id, kept.claim.clone(), report));
+            merges.push((first.id, kept.claim.clone(), report.order));
         }
         answers.push(saved);
         all.push(kept);
     }
-    write(connection, all, answers, state.has_listeners)?;
-    // In one order, so that two batches never wait for each other.
-    merges.sort_by_key(|(first, ..)| *first);
-    for (first, second, report) in merges {
-        let order = report.order;
-        duplicates::merge(app, connection, &second, first, &order.new.description, &order.actor, at)?;
-    }
-    steps.into_iter().map(|step| step.ok_or_else(|| StoreError::corrupt("a report came to nothing").into())).collect()
+    let done = steps.into_iter().map(|step| step.ok_or_else(|| StoreError::corrupt("a report came to nothing").into()));
+    let batch = Batch { kept: all, answers, merges, has_listeners: state.has_listeners, at };
+    Ok((done.collect::<AppResult<_>>()?, batch))
 }
 
-/// Answers what was answered before or is under way elsewhere; the others are to be filed.
-fn known_answers(app: &App, orders: &[&Order], keys: &[Key<'_>], taken: Vec<Taken>) -> AppResult<Vec<Option<Step>>> {
+/// Answers what was answered before; the others are to be filed.
+fn known_answers(
+    app: &App,
+    orders: &[&Order],
+    keys: &[Key<'_>],
+    given: Vec<Option<SavedAnswer>>,
+) -> AppResult<Vec<Option<Step>>> {
     let (mut names, mut steps) = (HashSet::new(), Vec::with_capacity(orders.len()));
-    for ((order, key), taken) in orders.iter().zip(keys).zip(taken) {
-        steps.push(match taken.given {
-            _ if !taken.free => Some(Step::Done(Filed::KeyInFlight)),
-            _ if !names.insert((key.customer, key.key)) => Some(Step::Later),
+    for ((order, key), given) in orders.iter().zip(keys).zip(given) {
+        steps.push(match given {
+            _ if !names.insert(*key) => Some(Step::Later),
             None => None,
             Some(saved) if saved.request_hash != order.request_hash => Some(Step::Done(Filed::KeyReused)),
             Some(saved) => {

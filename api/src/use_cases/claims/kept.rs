@@ -8,7 +8,7 @@ use redress_store::claims::{AssessmentRow, ClaimRow, PersonalRow};
 use redress_store::filing::{self, Filing};
 use redress_store::idempotency::SavedAnswer;
 use redress_store::notices::NoticeRow;
-use redress_store::tasks::{self, NewTask};
+use redress_store::tasks::NewTask;
 use redress_store::{Connection, StoreError, webhook_messages};
 use uuid::Uuid;
 
@@ -101,7 +101,7 @@ impl Kept {
     }
 }
 
-/// Writes all that is kept of a batch, and its answers; webhooks are told where there are listeners.
+/// Writes all that is kept of a batch, and its answers, in one statement; webhooks are told by another where there are listeners.
 pub(super) fn write(
     connection: &mut Connection,
     all: Vec<Kept>,
@@ -119,7 +119,6 @@ pub(super) fn write(
         unheard.extend(kept.unheard);
         queues.push(kept.queue);
     }
-    filing::write(connection, &filing)?;
     let tasks: Vec<NewTask<'_>> = filing
         .claims
         .iter()
@@ -134,7 +133,8 @@ pub(super) fn write(
             })
         })
         .collect();
-    tasks::open(connection, &tasks, false)?;
+    filing::write(connection, &filing, &tasks)?;
+    drop(tasks);
     if has_listeners {
         filing.notices.append(&mut unheard);
         webhook_messages::queue(connection, &filing.notices)?;
