@@ -165,15 +165,17 @@ fn many_that_wait_are_one_transaction() {
                     sent.push(scope.spawn(move || server.claim(&format!("k-{number}"), &claim)));
                 }
             };
-            send(0..16);
+            send(0..8);
             wait_until("a second writer takes what is worth it", || stuck(redress) == 2 && waiting(&server) == "0");
+            send(8..16);
+            wait_until("a third does", || stuck(redress) == 3 && waiting(&server) == "0");
             send(16..30);
             wait_until("the rest waits", || waiting(&server) == "14");
             release(held);
             sent.into_iter().for_each(|answer| assert_eq!(answer.join().unwrap().status, 201));
         });
         assert_eq!(redress.number("SELECT count(*) FROM claim"), 31);
-        assert_eq!(redress.number("SELECT count(DISTINCT xmin::text) FROM claim"), 3, "one, sixteen, fourteen");
+        assert_eq!(redress.number("SELECT count(DISTINCT xmin::text) FROM claim"), 4, "one, eight, eight, fourteen");
     });
 }
 
