@@ -106,8 +106,9 @@ fn said(error: impl std::fmt::Display) -> String {
 
 /// The database server that all share.
 struct Ground {
-    folder: TempDir,
+    // Before the folder, which can only be removed when it has ended.
     database: Embedded,
+    folder: TempDir,
 }
 
 impl Ground {

@@ -175,8 +175,9 @@ impl Measured {
 
 /// The server and the folder that all measurements share.
 struct Ground {
-    folder: TempDir,
+    // Before the folder, which can only be removed when it has ended.
     server: Embedded,
+    folder: TempDir,
     policies: PathBuf,
 }
 

@@ -87,8 +87,9 @@ fn said(error: impl std::fmt::Display) -> String {
 }
 
 struct Ground {
-    folder: TempDir,
+    // Before the folder, which can only be removed when it has ended.
     server: Embedded,
+    folder: TempDir,
 }
 
 /// An installation with so many claims, and cursors that stand everywhere in it.
