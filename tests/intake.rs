@@ -115,6 +115,36 @@ fn many_reports_at_once_are_each_filed_once_and_each_gets_its_own_answer() {
 }
 
 #[test]
+fn two_servers_that_get_the_same_keys_at_the_same_moment_file_each_once() {
+    Redress::test(|redress| {
+        let servers = [with_merchants(redress, &[]), redress.serve()];
+        let answered: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::default();
+        std::thread::scope(|scope| {
+            for thread in 0..16 {
+                let (server, answered) = (&servers[thread % 2], &answered);
+                scope.spawn(move || {
+                    // Each server gets the keys in an order of its own, so that batches meet in every order.
+                    for number in (0..40).map(|n| if thread % 2 == 0 { n } else { 39 - n }) {
+                        let key = format!("k-{number}");
+                        let claim = merchant_claim(&customer(number % CUSTOMERS), &(1_000 + number).to_string());
+                        let answer = server.claim(&key, &claim);
+                        if answer.status == 201 {
+                            let first = answered.lock().unwrap().entry(key).or_insert(answer.body.clone()).clone();
+                            assert_eq!(first, answer.body, "one key, one answer");
+                        } else {
+                            answer.is_problem(409, "idempotency_key_in_flight");
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(answered.into_inner().unwrap().len(), 40);
+        assert_eq!(redress.number("SELECT count(*) FROM claim"), 40);
+        assert_eq!(redress.number("SELECT count(*) FROM idempotency"), 40);
+    });
+}
+
+#[test]
 fn what_waits_is_committed_together_and_one_that_fails_spoils_no_other() {
     Redress::test(|redress| {
         let server = with_merchants(redress, &[]);

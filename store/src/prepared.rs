@@ -22,15 +22,9 @@ macro_rules! prepared {
                     out.push_sql(before);
                     out.push_sql(column);
                 }
-                // Side by side in the list they go row by row; after FROM, PostgreSQL would first store each column away.
-                let mut before = ") SELECT unnest(";
-                $(
-                    out.push_sql(before);
-                    before = "), unnest(";
-                    out.push_bind_param::<diesel::sql_types::Array<$sql>, _>(&self.$column)?;
-                )+
-                let _ = before;
                 out.push_sql(")");
+                // Side by side in the list they go row by row; after FROM, PostgreSQL would first store each column away.
+                prepared!(@columns self, out, " SELECT unnest(", "), unnest(", { $($column => $sql),+ });
                 Ok(())
             }
         }
@@ -47,14 +41,7 @@ macro_rules! prepared {
                 mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
             ) -> diesel::QueryResult<()> {
                 out.push_sql($before);
-                let mut comma = " unnest(";
-                $(
-                    out.push_sql(comma);
-                    comma = ", ";
-                    out.push_bind_param::<diesel::sql_types::Array<$sql>, _>(&self.$column)?;
-                )+
-                let _ = comma;
-                out.push_sql(") ");
+                prepared!(@columns self, out, " unnest(", ", ", { $($column => $sql),+ });
                 out.push_sql($after);
                 Ok(())
             }
@@ -65,6 +52,16 @@ macro_rules! prepared {
                 type SqlType = $row;
             }
         )?
+    };
+    (@columns $self:ident, $out:ident, $first:literal, $next:literal, { $($column:ident => $sql:ty),+ }) => {
+        let mut before = $first;
+        $(
+            $out.push_sql(before);
+            before = $next;
+            $out.push_bind_param::<diesel::sql_types::Array<$sql>, _>(&$self.$column)?;
+        )+
+        let _ = before;
+        $out.push_sql(") ");
     };
     (@rows $vis:vis $name:ident { $($column:ident: $rust:ty),+ }) => {
         $vis struct $name<'a> {

@@ -134,7 +134,6 @@ pub(super) fn write(
         })
         .collect();
     filing::write(connection, &filing, &tasks)?;
-    drop(tasks);
     if has_listeners {
         filing.notices.append(&mut unheard);
         webhook_messages::queue(connection, &filing.notices)?;
