@@ -317,6 +317,41 @@ fn a_version_that_grants_more_pays_the_difference_and_one_that_grants_less_takes
 }
 
 #[test]
+fn whoever_holds_the_same_gets_the_same_unless_a_policy_reads_whose_it_is() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff().with_policies(&["melon"]);
+        import(redress, &subscribers(4));
+        // Two that a person has to look at, each by its own name, and one that is declined twice.
+        import(
+            redress,
+            "r-1,melon,x-1,pass,,,,,\nr-2,melon,x-2,pass,,,,,\nr-3,melon,x-3,right,,,,,\nr-3,melon,x-4,right,,,,,\n",
+        );
+        redress.with_budget("melon", "day:melon", "1000");
+        let report = redress.issue();
+        let tally = &report["tally"]["policies"]["melon"];
+        let figures = ["granted", "customers", "review", "failed"].map(|name| tally[name].as_u64().unwrap());
+        assert_eq!((figures, tally["declined"]["no-paid-right"].as_u64()), ([4, 4, 2, 0], Some(2)), "{report}");
+        assert_eq!(set_aside(redress), "r-1: holding/x-1: review: records\nr-2: holding/x-2: review: records");
+        // The next version has a present for one of them.
+        let source = std::fs::read_to_string(crate::harness::repository().join("policies/melon.toml")).unwrap();
+        let present = "[[rule]]\nname = \"present\"\nwhen = \"holding.ref == 'sub-2'\"\n\
+            award = [{ asset = \"day:melon\", amount = 5 }]\nreference = \"test\"\n\
+            title = { ko = \"선물\", en = \"A present\" }\n\n[[rule]]\nname      = \"three-days\"";
+        let source = source.replace("[[rule]]\nname      = \"three-days\"", present);
+        let file = redress.file("melon.toml", source);
+        redress.run(&["policy", "publish", &file, "--as", "author"]).succeeds();
+        redress.run(&["policy", "approve", &file, "--as", "approver"]).succeeds();
+        assert_eq!(redress.issue()["issued"], 1);
+        let expected = [("s-000000", 3), ("s-000001", 3), ("s-000002", 5), ("s-000003", 3)];
+        assert_eq!(credited(redress), expected.map(|(customer, days)| format!("{customer} day:melon {days}")));
+        // So it is for whoever has nothing yet.
+        import(redress, "t-1,melon,sub-1,subscription,,,web,,\nt-2,melon,sub-2,subscription,,,web,,\n");
+        assert_eq!(redress.issue()["issued"], 2);
+        assert_eq!(credited(redress)[4..], ["t-1 day:melon 3", "t-2 day:melon 5"]);
+    });
+}
+
+#[test]
 fn records_that_change_pay_the_difference_and_the_books_hold() {
     Redress::test(|redress| {
         redress.with_incident().with_staff().with_policies(&["mobility-pro"]);
@@ -387,7 +422,7 @@ fn one_customer_with_very_many_claims_does_not_stop_the_job() {
              INSERT INTO assessment SELECT c.customer_id, c.id, 1, a.policy_version_id, a.outcome, a.trace, a.assessed_at
                  FROM claim AS c, assessment AS a WHERE a.customer_id = 'm-1'
                      AND NOT EXISTS (SELECT FROM assessment AS known WHERE known.claim_id = c.id);
-             INSERT INTO holding SELECT incident_id, 'm-1', service_id, 'acc-' || n, 'account', '', NULL, NULL, '{}', roster_id
+             INSERT INTO holding SELECT roster_id, incident_id, service_id, 'm-1', 'acc-' || n, '[\"account\", \"\", null, null, {}]'
                  FROM holding, generate_series(1, 20000) AS n WHERE customer_id = 'm-1' AND reference LIKE 'account-%'",
         );
         // The same loss is paid once, however often it is reported; the rest is seen by people.
@@ -396,8 +431,8 @@ fn one_customer_with_very_many_claims_does_not_stop_the_job() {
         // The same with very many that are set aside.
         redress.with_policies(&["mobility-pro"]);
         redress.sql(
-            "INSERT INTO holding SELECT incident_id, 'm-2', (SELECT id FROM service WHERE name = 'mobility-pro'), 'odd-' || n,
-                 'membership', '', NULL, NULL, '{\"fee\": \"1\"}', roster_id
+            "INSERT INTO holding SELECT roster_id, incident_id, (SELECT id FROM service WHERE name = 'mobility-pro'), 'm-2', 'odd-' || n,
+                 '[\"membership\", \"\", null, null, {\"fee\": \"1\"}]'
                  FROM holding, generate_series(1, 20000) AS n WHERE customer_id = 'm-2'",
         );
         let report = redress.issue();
@@ -455,8 +490,8 @@ fn a_corrupt_row_is_set_aside_with_its_reason_and_the_rest_is_issued() {
         redress.with_budget("melon", "day:melon", "10000");
         // As only a hand at the database could do; what it breaks, the program would never have written.
         redress.sql(
-            "UPDATE holding SET attributes = '{\"Not A Name\": 1}' WHERE customer_id = 's-000007' AND reference = 'second';
-             UPDATE holding SET attributes = '[]' WHERE customer_id = 's-000500';
+            "UPDATE holding SET facts = '[\"pass\", \"\", null, null, {\"Not A Name\": 1}]' WHERE customer_id = 's-000007' AND reference = 'second';
+             UPDATE holding SET facts = '[]' WHERE customer_id = 's-000500';
              UPDATE holding SET customer_id = 's 001000' WHERE customer_id = 's-001000'",
         );
         let report = redress.issue();
@@ -473,7 +508,7 @@ fn a_corrupt_row_is_set_aside_with_its_reason_and_the_rest_is_issued() {
         }
         // Mended, it is issued by the next run, once.
         redress.sql(
-            "UPDATE holding SET attributes = '{\"channel\": \"web\"}', customer_id = replace(customer_id, ' ', '-')",
+            "UPDATE holding SET facts = '[\"subscription\", \"\", null, null, {\"channel\": \"web\"}]', customer_id = replace(customer_id, ' ', '-')",
         );
         assert_eq!(redress.issue()["issued"], 4);
         assert_eq!(redress.issue()["issued"], 0);

@@ -82,7 +82,7 @@ fn a_bad_row_is_refused_alone_with_its_line_and_reason() {
             "good-1 good-2 good-3 good-4 good-5"
         );
         assert_eq!(
-            redress.text("SELECT attributes ->> 'note' FROM holding WHERE customer_id = 'good-2'"),
+            redress.text("SELECT facts -> 4 ->> 'note' FROM holding WHERE customer_id = 'good-2'"),
             "a, \"quoted\" note"
         );
         assert_eq!(redress.text("SELECT accepted || ' ' || refused FROM roster"), format!("5 {}", expected.len()));
@@ -128,7 +128,7 @@ fn lines_of_json_are_taken_the_same_way() {
         refused.sort_by_key(|line| line.split(',').next().unwrap().parse::<u32>().unwrap());
         assert_refused(&refused, &expected);
         assert_eq!(done["accepted"], 2);
-        let attributes = redress.text("SELECT attributes FROM holding WHERE customer_id = 'a'");
+        let attributes = redress.text("SELECT facts -> 4 FROM holding WHERE customer_id = 'a'");
         assert_eq!(attributes, r#"{"fee":"10900","rate":"0.5","web":true}"#);
         let endless = redress.file("endless.ndjson", "x".repeat(70_000));
         redress
@@ -178,13 +178,13 @@ fn a_holding_stands_once_in_a_roster_and_a_later_roster_replaces_it() {
         let (done, refused) = import(redress, "first.csv", first);
         assert_refused(&refused, &[(4, "repeats the holding of line 2"), (6, "repeats the holding of line 2")]);
         assert_eq!((done["accepted"].as_u64(), done["refused"].as_u64()), (Some(3), Some(2)));
-        let fees = "SELECT string_agg(customer_id || (attributes ->> 'fee') || roster_id, ' ' ORDER BY customer_id, service_id) FROM holding";
+        let fees = "SELECT string_agg(customer_id || (facts -> 4 ->> 'fee') || roster_id, ' ' ORDER BY customer_id, service_id) FROM holding";
         let before = redress.text(fees);
         assert!(before.starts_with("a1"), "the first row of a file counts: {before}");
         let (done, refused) = import(redress, "second.csv", format!("{header}a,melon,1,pass,9\nc,melon,1,pass,1\n"));
         assert_eq!((done["accepted"].as_u64(), refused.len()), (Some(2), 0));
         assert_eq!(redress.number("SELECT count(*) FROM holding"), 4);
-        assert_eq!(redress.number("SELECT count(*) FROM holding WHERE attributes ->> 'fee' = '9'"), 1);
+        assert_eq!(redress.number("SELECT count(*) FROM holding WHERE facts -> 4 ->> 'fee' = '9'"), 1);
         // The same file again says the same again.
         let (done, _) = import(redress, "second.csv", format!("{header}a,melon,1,pass,9\nc,melon,1,pass,1\n"));
         assert_eq!(done["accepted"], 2);

@@ -179,8 +179,7 @@ fn the_database_holds_four_eyes_and_the_allowance_for_whoever_asks() {
         assert!(refused.contains("run_within_allowance"), "{refused}");
         // Records that the plan has not seen, by a way that leaves no trace in it: the total holds all the same.
         redress.sql(
-            "INSERT INTO holding SELECT incident_id, 't-1', service_id, reference, kind, product, valid_from, valid_until,
-                 attributes, roster_id FROM holding LIMIT 1",
+            "INSERT INTO holding SELECT roster_id, incident_id, service_id, 't-1', reference, facts FROM holding LIMIT 1",
         );
         let stopped = issue(redress, &["--as", "finance"]).fails(1, "").json();
         assert!(stopped["stopped"].as_str().unwrap().contains("would issue more than it may"), "{stopped}");

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use redress_domain::holding::Attributes;
-use redress_domain::id::{CustomerId, HoldingRef, PolicyId, ServiceId};
+use redress_domain::id::{CustomerId, PolicyId, ServiceId};
 use redress_domain::policy::{Assessment, ClaimView, Facts, IncidentView, Language, Outcome, OutcomeKind, Subject};
 use redress_domain::{Holding, Incident};
-use redress_store::holdings::HoldingRow;
+use redress_store::holdings::HeldRow;
 use redress_store::{Connection, StoreError, policies};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -119,7 +119,7 @@ pub struct ClaimSubject<'a> {
     /// Who claims.
     pub customer: &'a CustomerId,
     /// What the customer held there.
-    pub holdings: &'a [HoldingRow],
+    pub holdings: &'a [HeldRow],
     /// What the claimant stated.
     pub facts: &'a ClaimFacts,
     /// The codes of the documents filed with it.
@@ -182,18 +182,7 @@ fn held(subject: &ClaimSubject<'_>) -> AppResult<Vec<Holding>> {
     subject
         .holdings
         .iter()
-        .map(|row| {
-            Ok(Holding {
-                customer: subject.customer.clone(),
-                service: subject.service.clone(),
-                reference: HoldingRef::parse(&row.reference).map_err(StoreError::corrupt)?,
-                kind: row.kind.as_str().into(),
-                product: row.product.as_str().into(),
-                valid_from: row.valid_from,
-                valid_until: row.valid_until,
-                attributes: row.attributes.0.clone(),
-            })
-        })
+        .map(|row| Ok(row.holding(subject.customer, subject.service).map_err(|(_, error)| error)?))
         .collect()
 }
 

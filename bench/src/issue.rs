@@ -337,9 +337,13 @@ fn write_roster(path: &Path, credits: u64) -> std::io::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
     writeln!(out, "customer,service,reference,kind,product,valid_from,valid_until,channel,fee")?;
     for number in 0..credits {
+        // As a service sells them: some products at some prices, paid from any day of a month on.
+        let (day, product, fee) = (number % 28 + 1, ["streaming", "download", "both"], ["7900", "10900", "13900"]);
+        let which = usize::try_from(number / 28 % 3).unwrap_or(0);
+        let (product, fee) = (product[which], fee[usize::try_from(number / 84 % 3).unwrap_or(0)]);
         writeln!(
             out,
-            "c-{number:08},melon,sub-{number},subscription,streaming,2022-10-01T00:00:00+09:00,2022-11-01T00:00:00+09:00,web,10900"
+            "c-{number:08},melon,sub-{number},subscription,{product},2022-09-{day:02}T00:00:00+09:00,2022-11-{day:02}T00:00:00+09:00,web,{fee}"
         )?;
     }
     out.flush()

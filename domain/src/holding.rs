@@ -1,5 +1,7 @@
 //! What a customer held at a service, from the operator's own records, never from the claimant's word.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::de::{self, MapAccess, Visitor};
@@ -25,9 +27,9 @@ pub enum Attribute {
     Text(SmolStr),
 }
 
-/// Named values of a holding or a customer, sorted by name.
+/// Named values of a holding or a customer, sorted by name. A copy shares them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Attributes(Vec<(SmolStr, Attribute)>);
+pub struct Attributes(Arc<Vec<(SmolStr, Attribute)>>);
 
 /// Why attributes are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +73,7 @@ impl Attributes {
         match self.0.binary_search_by(|(known, _)| known.cmp(&name)) {
             Ok(_) => return Err(AttributesError::Twice(shown())),
             Err(_) if self.0.len() == MAX_ATTRIBUTES => return Err(AttributesError::TooMany),
-            Err(place) => self.0.insert(place, (name, value)),
+            Err(place) => Arc::make_mut(&mut self.0).insert(place, (name, value)),
         }
         Ok(())
     }

@@ -119,28 +119,38 @@ pub fn suspense_account(service: &ServiceId, asset: &AssetCode) -> String {
 /// The name of the group of views that tell expense by policy.
 pub const EXPENSE_BY_POLICY: &str = "expense-by-policy";
 
-/// The id of the credit that raises what a subject has under a policy from `before` to more.
+/// The ids of the credits of one incident under one policy.
 ///
-/// Two attempts at the same raise meet the same id whatever their run, worker or policy version, and the primary
-/// key lets only one of them in. A version that grants more starts from what the last one gave: the difference,
-/// once. `before` counts what was ever credited, so a reversed credit is not issued again by itself.
-#[must_use]
-pub fn credit_id(
-    incident: &IncidentId,
-    policy: &PolicyId,
-    customer: &CustomerId,
-    subject: &str,
-    asset: &AssetCode,
-    before: Amount,
-) -> TransferId {
-    let mut hash = Sha256::new();
-    hash.update(b"redress credit 1");
-    for part in [incident.as_str(), policy.as_str(), customer.as_str(), subject, asset.as_str()] {
-        hash.update([0]);
-        hash.update(part.as_bytes());
+/// Two attempts at the same raise meet the same id whatever their run, worker or policy version, and the primary key lets only
+/// one of them in. What is the same for all is hashed once, and fills whole blocks: a credit's id then costs one more.
+#[derive(Debug, Clone)]
+pub struct CreditIds(Sha256);
+
+impl CreditIds {
+    /// SHA-256 hashes by blocks of so many bytes.
+    const BLOCK: usize = 64;
+
+    /// The ids of this incident and policy.
+    #[must_use]
+    pub fn new(incident: &IncidentId, policy: &PolicyId) -> Self {
+        let mut same = format!("redress credit 2\0{incident}\0{policy}\0").into_bytes();
+        same.resize(same.len().next_multiple_of(Self::BLOCK), 0);
+        Self(Sha256::new_with_prefix(same))
     }
-    hash.update(before.minor().to_be_bytes());
-    derived(hash)
+
+    /// The id of the credit that raises what a subject has of an asset from `before` to more. A version that grants more starts
+    /// from what the last one gave: the difference, once. `before` counts what was ever credited, so a reversed credit is not
+    /// issued again by itself.
+    #[must_use]
+    pub fn of(&self, customer: &CustomerId, subject: &str, asset: &AssetCode, before: Amount) -> TransferId {
+        let mut hash = self.0.clone();
+        hash.update(before.minor().to_be_bytes());
+        for part in [customer.as_str(), subject, asset.as_str()] {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        derived(hash)
+    }
 }
 
 /// The first 16 bytes of a hash as an id (version 8 of RFC 9562).
@@ -158,9 +168,7 @@ mod tests {
     #[test]
     fn a_credit_id_depends_on_all_that_names_it_and_on_nothing_else() {
         let id = |incident, policy, customer, subject, asset, before| {
-            credit_id(
-                &IncidentId::parse(incident).unwrap(),
-                &PolicyId::parse(policy).unwrap(),
+            CreditIds::new(&IncidentId::parse(incident).unwrap(), &PolicyId::parse(policy).unwrap()).of(
                 &CustomerId::parse(customer).unwrap(),
                 subject,
                 &AssetCode::parse(asset).unwrap(),

@@ -48,12 +48,12 @@ names! {
         Opened = "opened",
         /// A chunk is taken.
         Leased = "leased",
-        /// Its customers are loaded and it is decided.
-        Planned = "planned",
+        /// Its customers are loaded.
+        Loaded = "loaded",
+        /// It is decided, and its transfers are in.
+        Copied = "copied",
         /// It says that it is done.
         Marked = "marked",
-        /// Its transfers are in.
-        Copied = "copied",
         /// A budget is spent.
         Spent = "spent",
         /// Its posting has its time: the last thing before the commit.

@@ -11,12 +11,12 @@ use crate::audit::{self, AuditEntry, InsertEntries};
 use crate::claims::{self, AssessmentRow, ClaimRow, InsertAssessments, InsertClaims, InsertPersonal, PersonalRow};
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
-use crate::holdings::HoldingRow;
+use crate::holdings::{HeldColumns, HeldRow};
 use crate::idempotency::{self, InsertAnswers, SavedAnswer};
 use crate::in_force::{State, StateColumns};
 use crate::notices::{self, InsertNotices, NoticeRow};
 use crate::prepared::prepared;
-use crate::schema::{claim, holding, idempotency as answer};
+use crate::schema::{claim, idempotency as answer};
 use crate::tasks::{self, InsertTasks, NewTask};
 
 /// A key, and whose it is.
@@ -80,7 +80,7 @@ pub struct Asked<'a> {
 #[derive(Debug, Default)]
 pub struct Record {
     /// What he held at the service, by reference.
-    pub held: Vec<HoldingRow>,
+    pub held: Vec<HeldRow>,
     /// The claim in which he claimed the same loss before.
     pub first: Option<ClaimRow>,
 }
@@ -95,7 +95,7 @@ pub fn records(connection: &mut Connection, all: &[Asked<'_>]) -> StoreResult<Ve
     for (asked, place) in all.iter().zip(0..) {
         ask.push(place, asked.incident_key, asked.service_key, asked.customer, asked.loss);
     }
-    let rows: Vec<(i32, Option<HoldingRow>, Option<ClaimRow>)> = ask.load(connection)?;
+    let rows: Vec<(i32, Option<HeldRow>, Option<ClaimRow>)> = ask.load(connection)?;
     for (place, held, first) in rows {
         let record = usize::try_from(place).ok().and_then(|place| records.get_mut(place));
         let record = record.ok_or_else(|| StoreError::corrupt("a record that nobody asked for"))?;
@@ -113,15 +113,13 @@ prepared! {
         service_id: i32 => Integer,
         customer_id: &'a str => Text,
         loss: Option<Uuid> => Nullable<SqlUuid>,
-    } -> (Integer, Nullable<holding::SqlType>, Nullable<claim::SqlType>),
-    "SELECT asked.place, held.incident_id, held.customer_id, held.service_id, held.reference, held.kind, held.product, held.valid_from,
-            held.valid_until, held.attributes, held.roster_id,
+    } -> (Integer, Nullable<HeldColumns>, Nullable<claim::SqlType>),
+    "SELECT asked.place, held.customer_id, held.service_id, held.reference, held.facts,
             claimed.customer_id, claimed.id, claimed.reference, claimed.incident_id, claimed.service_id, claimed.state, claimed.facts,
             claimed.version, claimed.created_at, claimed.submitted_at, claimed.updated_at, claimed.kind, claimed.channel,
             claimed.loss, claimed.duplicate_of, claimed.credited_at FROM",
     "AS asked (place, incident_id, service_id, customer_id, loss)
-     LEFT JOIN LATERAL (SELECT incident_id, customer_id, service_id, reference, kind, product, valid_from, valid_until, attributes,
-                               roster_id
+     LEFT JOIN LATERAL (SELECT customer_id, service_id, reference, facts
                         FROM holding WHERE holding.incident_id = asked.incident_id AND holding.service_id = asked.service_id
                                            AND holding.customer_id = asked.customer_id COLLATE \"C\"
                         ORDER BY reference OFFSET 0) AS held ON true

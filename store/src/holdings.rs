@@ -2,42 +2,21 @@
 
 use chrono::{DateTime, Utc};
 use diesel::connection::DefaultLoadingMode;
-use diesel::deserialize::{FromSql, FromSqlRow};
-use diesel::expression::AsExpression;
-use diesel::pg::{Pg, PgValue};
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::serialize::{IsNull, Output, ToSql};
-use diesel::sql_types::Json;
+use diesel::sql_types::{Integer, Json, Text};
+use redress_domain::Holding;
 use redress_domain::id::{CustomerId, HoldingRef, IdError, ServiceId};
-use redress_domain::{Attributes, Holding};
 use smol_str::SmolStr;
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
-use crate::json::JsonText;
+pub use crate::held_facts::HeldFacts;
 use crate::schema::{holding, holding_incoming};
 use crate::word::Word;
 
-/// Attributes as a `json` column, read and written without a detour through a JSON tree.
-#[derive(Debug, Clone, PartialEq, Eq, AsExpression, FromSqlRow)]
-#[diesel(sql_type = Json)]
-pub struct AttributesColumn(pub Attributes);
-
-impl FromSql<Json, Pg> for AttributesColumn {
-    fn from_sql(value: PgValue<'_>) -> diesel::deserialize::Result<Self> {
-        Ok(Self(serde_json::from_slice(value.as_bytes())?))
-    }
-}
-
-impl ToSql<Json, Pg> for AttributesColumn {
-    fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> diesel::serialize::Result {
-        serde_json::to_writer(out, &self.0)?;
-        Ok(IsNull::No)
-    }
-}
-
-/// A holding as the batch reads it: nothing of it is looked into before [`HeldRow::into_holding`], so that one corrupt row
-/// is set aside and does not end the run.
+/// A holding as it is stored: nothing of it is looked into before [`HeldRow::holding`], so that one corrupt row is set aside and
+/// does not end a run.
 #[derive(Debug, Clone, Queryable, Selectable)]
 #[diesel(table_name = holding, check_for_backend(Pg))]
 pub struct HeldRow {
@@ -47,60 +26,30 @@ pub struct HeldRow {
     pub service_id: i32,
     /// The operator's id of it.
     pub reference: Word,
-    kind: Word,
-    product: Word,
-    valid_from: Option<DateTime<Utc>>,
-    valid_until: Option<DateTime<Utc>>,
-    attributes: JsonText,
+    /// What it is.
+    pub facts: HeldFacts,
 }
 
+/// The types of a [`HeldRow`]'s columns.
+pub(crate) type HeldColumns = (Text, Integer, Text, Json);
+
 impl HeldRow {
-    /// The row as the domain has it, checked again; what was read moves over as it is. A row that is corrupt is named by its
-    /// reference.
-    pub fn into_holding(self, customer: &CustomerId, service: &ServiceId) -> Result<Holding, (SmolStr, StoreError)> {
-        let attributes = match self.attributes.read() {
-            Ok(attributes) => attributes,
-            Err(error) => return Err((self.reference.into(), error)),
-        };
+    /// The row as the domain has it, checked again. A row that is corrupt is named by its reference.
+    pub fn holding(&self, customer: &CustomerId, service: &ServiceId) -> Result<Holding, (SmolStr, StoreError)> {
+        let said = self.facts.read().map_err(|error| (self.reference.clone().into(), error))?;
         let corrupt = |error: IdError| (error.value().into(), StoreError::corrupt(error));
-        let reference = HoldingRef::try_from(SmolStr::from(self.reference)).map_err(corrupt)?;
+        let reference = HoldingRef::try_from(SmolStr::from(self.reference.clone())).map_err(corrupt)?;
         Ok(Holding {
             customer: customer.clone(),
             service: service.clone(),
             reference,
-            kind: self.kind.into(),
-            product: self.product.into(),
-            valid_from: self.valid_from,
-            valid_until: self.valid_until,
-            attributes,
+            kind: said.kind.clone(),
+            product: said.product.clone(),
+            valid_from: said.valid_from,
+            valid_until: said.valid_until,
+            attributes: said.attributes.clone(),
         })
     }
-}
-
-/// A holding as a row.
-#[derive(Debug, Clone, Queryable, Selectable, Insertable)]
-#[diesel(table_name = holding, treat_none_as_default_value = false)]
-pub struct HoldingRow {
-    /// The incident's key.
-    pub incident_id: i32,
-    /// Who held it.
-    pub customer_id: String,
-    /// The service's key.
-    pub service_id: i32,
-    /// The operator's id of it.
-    pub reference: String,
-    /// What kind of thing.
-    pub kind: String,
-    /// Which product.
-    pub product: String,
-    /// First instant of validity.
-    pub valid_from: Option<DateTime<Utc>>,
-    /// First instant after it.
-    pub valid_until: Option<DateTime<Utc>>,
-    /// Everything else.
-    pub attributes: AttributesColumn,
-    /// The roster that brought it last.
-    pub roster_id: i64,
 }
 
 /// The file behind a roster.
@@ -130,16 +79,8 @@ pub struct IncomingRow {
     pub service_id: i32,
     /// The operator's id of it.
     pub reference: String,
-    /// What kind of thing.
-    pub kind: String,
-    /// Which product.
-    pub product: String,
-    /// First instant of validity.
-    pub valid_from: Option<DateTime<Utc>>,
-    /// First instant after it.
-    pub valid_until: Option<DateTime<Utc>>,
-    /// Everything else.
-    pub attributes: AttributesColumn,
+    /// What it is.
+    pub facts: HeldFacts,
 }
 
 /// Makes room for incoming rows; they are gone when the transaction ends.
@@ -148,8 +89,7 @@ pub fn begin_import(connection: &mut Connection) -> StoreResult<()> {
     connection.batch_execute(
         "CREATE TEMPORARY TABLE holding_incoming (
              line bigint NOT NULL, incident_id integer NOT NULL, customer_id text COLLATE \"C\" NOT NULL,
-             service_id integer NOT NULL, reference text COLLATE \"C\" NOT NULL, kind text NOT NULL,
-             product text NOT NULL, valid_from timestamptz, valid_until timestamptz, attributes json NOT NULL
+             service_id integer NOT NULL, reference text COLLATE \"C\" NOT NULL, facts json NOT NULL
          ) ON COMMIT DROP",
     )?;
     Ok(())
@@ -200,14 +140,12 @@ pub fn finish_import(
     let roster_id: i64 = diesel::select(diesel::dsl::sql::<BigInt>("nextval(pg_get_serial_sequence('roster', 'id'))"))
         .get_result(connection)?;
     let taken = diesel::sql_query(
-        "INSERT INTO holding (incident_id, customer_id, service_id, reference, kind, product, valid_from,
-                              valid_until, attributes, roster_id)
+        "INSERT INTO holding (incident_id, customer_id, service_id, reference, facts, roster_id)
          SELECT DISTINCT ON (incident_id, customer_id, service_id, reference)
-                incident_id, customer_id, service_id, reference, kind, product, valid_from, valid_until, attributes, $1
+                incident_id, customer_id, service_id, reference, facts, $1
          FROM holding_incoming ORDER BY incident_id, customer_id, service_id, reference, line
          ON CONFLICT (incident_id, customer_id, service_id, reference) DO UPDATE SET
-             kind = EXCLUDED.kind, product = EXCLUDED.product, valid_from = EXCLUDED.valid_from,
-             valid_until = EXCLUDED.valid_until, attributes = EXCLUDED.attributes, roster_id = EXCLUDED.roster_id",
+             facts = EXCLUDED.facts, roster_id = EXCLUDED.roster_id",
     )
     .bind::<BigInt, _>(roster_id)
     .execute(connection)?;
@@ -241,11 +179,12 @@ pub fn of_customer(
     incident_key: i32,
     customer: &str,
     service_key: i32,
-) -> StoreResult<Vec<HoldingRow>> {
+) -> StoreResult<Vec<HeldRow>> {
     Ok(holding::table
         .filter(holding::incident_id.eq(incident_key).and(holding::customer_id.eq(customer)))
         .filter(holding::service_id.eq(service_key))
         .order(holding::reference)
+        .select(HeldRow::as_select())
         .load(connection)?)
 }
 
@@ -276,17 +215,4 @@ pub fn count(connection: &mut Connection, incident_key: i32) -> StoreResult<(i64
         .filter(holding::incident_id.eq(incident_key))
         .select((diesel::dsl::count(holding::customer_id).aggregate_distinct(), diesel::dsl::count_star()))
         .first(connection)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use redress_domain::Attribute;
-
-    use super::*;
-
-    #[test]
-    fn attributes_keep_numbers_exact_on_the_wire() {
-        let attributes = Attributes::new([("fee".to_owned(), Attribute::Number("39000.10".parse().unwrap()))]).unwrap();
-        assert_eq!(serde_json::to_string(&attributes).unwrap(), r#"{"fee":"39000.10"}"#);
-    }
 }

@@ -1,6 +1,6 @@
 //! The ledger: accounts, budgets, postings and transfers. Rows are only ever added.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Write;
 
@@ -241,27 +241,115 @@ pub fn settle(connection: &mut Connection) -> StoreResult<DateTime<Utc>> {
 /// Debit, credit, code, policy version.
 type TotalKey = (i32, i32, i16, i32);
 
-/// How many transfers are written before those are sealed: the server takes them in meanwhile.
-const WRITTEN_AT_ONCE: usize = 1_000;
-
-/// Records the transfers of one posting, all at once, with their totals and their seal: by COPY, since a credit is a row and
-/// there are millions.
+/// Records the transfers of one posting, all at once, with their totals and their seal.
 pub fn record(connection: &mut Connection, transfers: &[TransferRow]) -> StoreResult<()> {
     let Some(first) = transfers.first() else { return Ok(()) };
-    let totals = totals(transfers)?;
-    let seal = RefCell::new(Seal::of(first, transfers.len()));
-    let taken = diesel::copy_from(transfer::table)
-        .from_raw_data(transfer::table, |out| write_transfers(out, transfers, &mut seal.borrow_mut()))
-        .with_format(CopyFormat::Binary)
-        .execute(connection)?;
-    if taken != transfers.len() {
-        return Err(StoreError::corrupt(format!("COPY took {taken} of {} transfers", transfers.len())));
+    record_with(connection, first.posting_id, transfers.len(), |recorder| {
+        transfers.iter().try_for_each(|row| recorder.take(row))
+    })
+}
+
+/// Takes the transfers of one posting, each as it is decided: the server takes in the ones before meanwhile. By COPY, since a
+/// credit is a row and there are millions.
+pub struct Recorder<'w> {
+    rows: BinaryRows<'w>,
+    posting_id: i64,
+    seal: Seal,
+    totals: BTreeMap<TotalKey, (i64, i64)>,
+    taken: usize,
+}
+
+impl<'w> Recorder<'w> {
+    fn new(out: &'w mut dyn Write, posting_id: i64, about: usize) -> Self {
+        let seal = Seal::of(posting_id, about);
+        Self { rows: BinaryRows::new(out), posting_id, seal, totals: BTreeMap::new(), taken: 0 }
     }
+
+    /// Takes the next transfer, in any order.
+    pub fn take(&mut self, row: &TransferRow) -> StoreResult<()> {
+        if row.posting_id != self.posting_id {
+            return Err(StoreError::corrupt("transfers of several postings cannot be recorded as one"));
+        }
+        let key = (row.debit_account, row.credit_account, row.code, row.policy_version_id);
+        let (count, amount) = self.totals.entry(key).or_default();
+        *count += 1;
+        *amount = amount
+            .checked_add(row.amount)
+            .ok_or_else(|| StoreError::corrupt("the total of a posting is beyond what can be stored"))?;
+        write(&mut self.rows, row).map_err(unwritten)?;
+        self.seal.take(row);
+        self.taken += 1;
+        Ok(())
+    }
+
+    fn finish(self) -> StoreResult<Recorded> {
+        self.rows.finish().map_err(unwritten)?;
+        Ok(Recorded { seal: self.seal, totals: self.totals, taken: self.taken })
+    }
+}
+
+/// What is written after the transfers of a posting.
+struct Recorded {
+    seal: Seal,
+    totals: BTreeMap<TotalKey, (i64, i64)>,
+    taken: usize,
+}
+
+fn unwritten(error: std::io::Error) -> StoreError {
+    diesel::result::Error::SerializationError(error.into()).into()
+}
+
+/// Records the transfers that are decided meanwhile, about so many, as one posting with their totals and their seal. Where
+/// deciding fails, nothing is recorded.
+pub fn record_with<T, E: From<StoreError>>(
+    connection: &mut Connection,
+    posting_id: i64,
+    about: usize,
+    decide: impl FnOnce(&mut Recorder<'_>) -> Result<T, E>,
+) -> Result<T, E> {
+    let (decide, decided) = (Cell::new(Some(decide)), Cell::new(None));
+    let copied = diesel::copy_from(transfer::table)
+        .from_raw_data(transfer::table, |out| {
+            let mut recorder = Recorder::new(out, posting_id, about);
+            // Diesel does not promise to ask only once; who has decided has nothing more to say.
+            let Some(decide) = decide.take() else { return Err(diesel::result::Error::RollbackTransaction) };
+            let outcome = decide(&mut recorder).and_then(|value| Ok((value, recorder.finish()?)));
+            let end = outcome.as_ref().map_or(Err(diesel::result::Error::RollbackTransaction), |_| Ok(()));
+            decided.set(Some(outcome));
+            end
+        })
+        .with_format(CopyFormat::Binary)
+        .execute(connection)
+        .map_err(StoreError::from);
+    let (value, recorded) = match decided.into_inner() {
+        // Whoever failed to decide says more than the statement that failed with it.
+        Some(Err(error)) => return Err(error),
+        Some(Ok(decided)) => decided,
+        None => return Err(copied.err().unwrap_or_else(|| StoreError::corrupt("COPY asked for no rows")).into()),
+    };
+    let copied = copied?;
+    if copied != recorded.taken {
+        return Err(StoreError::corrupt(format!("COPY took {copied} of {} transfers", recorded.taken)).into());
+    }
+    if copied > 0 {
+        write_totals(connection, posting_id, recorded.totals)?;
+        recorded.seal.write(connection)?;
+    }
+    reach(Point::Copied);
+    Ok(value)
+}
+
+/// Writes the number and sum of the transfers that move the same way.
+fn write_totals(
+    connection: &mut Connection,
+    posting_id: i64,
+    totals: BTreeMap<TotalKey, (i64, i64)>,
+) -> StoreResult<()> {
     let rows: Vec<_> = totals
         .into_iter()
         .map(|((debit, credit, code, version), (count, amount))| {
             (
-                posting_total::posting_id.eq(first.posting_id),
+                posting_total::posting_id.eq(posting_id),
                 posting_total::debit_account.eq(debit),
                 posting_total::credit_account.eq(credit),
                 posting_total::code.eq(code),
@@ -272,54 +360,22 @@ pub fn record(connection: &mut Connection, transfers: &[TransferRow]) -> StoreRe
         })
         .collect();
     diesel::insert_into(posting_total::table).values(rows).execute(connection)?;
-    seal.into_inner().write(connection)?;
-    reach(Point::Copied);
     Ok(())
 }
 
-/// The number and sum of transfers that move the same way.
-fn totals(transfers: &[TransferRow]) -> StoreResult<BTreeMap<TotalKey, (i64, i64)>> {
-    let mut totals: BTreeMap<TotalKey, (i64, i64)> = BTreeMap::new();
-    for row in transfers {
-        let key = (row.debit_account, row.credit_account, row.code, row.policy_version_id);
-        let (count, amount) = totals.entry(key).or_default();
-        *count += 1;
-        *amount = amount
-            .checked_add(row.amount)
-            .ok_or_else(|| StoreError::corrupt("the total of a posting is beyond what can be stored"))?;
-    }
-    Ok(totals)
-}
-
-/// Writes transfers column by column, in the order of the table, and seals them on the way.
-fn write_transfers<'r>(
-    out: &mut dyn Write,
-    transfers: &'r [TransferRow],
-    seal: &mut Seal<'r>,
-) -> Result<(), diesel::result::Error> {
-    fn write(rows: &mut BinaryRows<'_>, transfers: &[TransferRow]) -> std::io::Result<()> {
-        for row in transfers {
-            rows.row(10)?;
-            rows.text(&row.customer_id)?;
-            rows.uuid(row.id)?;
-            rows.int8(row.posting_id)?;
-            rows.int8(row.amount)?;
-            rows.int4(row.debit_account)?;
-            rows.int4(row.credit_account)?;
-            rows.int4(row.asset_id)?;
-            rows.int4(row.policy_version_id)?;
-            rows.int2(row.code)?;
-            rows.text(&row.subject)?;
-        }
-        Ok(())
-    }
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| diesel::result::Error::SerializationError(error);
-    let mut rows = BinaryRows::new(out);
-    for part in transfers.chunks(WRITTEN_AT_ONCE) {
-        write(&mut rows, part).map_err(|error| failed(error.into()))?;
-        seal.take(part).map_err(|error| failed(error.into()))?;
-    }
-    rows.finish().map_err(|error| failed(error.into()))
+/// Writes a transfer column by column, in the order of the table.
+fn write(rows: &mut BinaryRows<'_>, row: &TransferRow) -> std::io::Result<()> {
+    rows.row(10)?;
+    rows.text(&row.customer_id)?;
+    rows.uuid(row.id)?;
+    rows.int8(row.posting_id)?;
+    rows.int8(row.amount)?;
+    rows.int4(row.debit_account)?;
+    rows.int4(row.credit_account)?;
+    rows.int4(row.asset_id)?;
+    rows.int4(row.policy_version_id)?;
+    rows.int2(row.code)?;
+    rows.text(&row.subject)
 }
 
 /// Takes an amount from a budget, last thing before a commit so that the row is held for an instant only. The

@@ -23,6 +23,7 @@ pub mod filing;
 pub mod granted;
 pub mod guesses;
 pub mod health;
+mod held_facts;
 pub mod holdings;
 pub mod idempotency;
 pub mod in_force;

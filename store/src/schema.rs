@@ -191,16 +191,12 @@ diesel::table! {
 
 diesel::table! {
     holding (incident_id, customer_id, service_id, reference) {
-        incident_id -> Int4,
-        customer_id -> Text,
-        service_id -> Int4,
-        reference -> Text,
-        kind -> Text,
-        product -> Text,
-        valid_from -> Nullable<Timestamptz>,
-        valid_until -> Nullable<Timestamptz>,
-        attributes -> Json,
         roster_id -> Int8,
+        incident_id -> Int4,
+        service_id -> Int4,
+        customer_id -> Text,
+        reference -> Text,
+        facts -> Json,
     }
 }
 
@@ -519,14 +515,10 @@ diesel::table! {
     holding_incoming (line) {
         line -> Int8,
         incident_id -> Int4,
-        customer_id -> Text,
         service_id -> Int4,
+        customer_id -> Text,
         reference -> Text,
-        kind -> Text,
-        product -> Text,
-        valid_from -> Nullable<Timestamptz>,
-        valid_until -> Nullable<Timestamptz>,
-        attributes -> Json,
+        facts -> Json,
     }
 }
 

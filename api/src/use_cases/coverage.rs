@@ -8,7 +8,7 @@ use redress_domain::id::{CustomerId, HoldingRef, IncidentId, ServiceId};
 use redress_domain::incident::{AffectedService, Localised};
 use redress_domain::policy::{Basis, IncidentView, Language, OutcomeKind, Subject};
 use redress_domain::{Holding, Incident};
-use redress_store::holdings::{self, HoldingRow};
+use redress_store::holdings;
 use redress_store::{Connection, StoreError, incidents};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -145,21 +145,9 @@ fn held(
     key: i32,
     service: &ServiceId,
 ) -> AppResult<Vec<Holding>> {
-    let row = |row: HoldingRow, customer: &CustomerId| -> AppResult<Holding> {
-        Ok(Holding {
-            customer: customer.clone(),
-            service: service.clone(),
-            reference: HoldingRef::parse(&row.reference).map_err(StoreError::corrupt)?,
-            kind: row.kind.as_str().into(),
-            product: row.product.as_str().into(),
-            valid_from: row.valid_from,
-            valid_until: row.valid_until,
-            attributes: row.attributes.0,
-        })
-    };
     if let Some(customer) = customer {
         let rows = holdings::of_customer(connection, incident, customer.as_str(), key)?;
-        return rows.into_iter().map(|found| row(found, customer)).collect();
+        return rows.iter().map(|row| Ok(row.holding(customer, service).map_err(|(_, error)| error)?)).collect();
     }
     let Some(kind) = &query.kind else { return Ok(Vec::new()) };
     let stated: [(String, Attribute); 0] = [];

@@ -1,8 +1,8 @@
 //! The batch job: what the policies grant and was not credited yet is credited, chunk by chunk, exactly once.
 //!
 //! A run is cut into ranges of customers. A worker takes a range nobody works on, loads what is known of its customers,
-//! decides by pure functions, and writes transfers, totals, claims, notices and the chunk's own mark in one
-//! transaction. Whatever dies, a chunk is done or it never happened; and a credit's id follows from what it is for, so
+//! decides by pure functions while the server takes in what was decided before, and writes transfers, totals, claims, notices
+//! and the chunk's own mark in one transaction. Whatever dies, a chunk is done or it never happened; and a credit's id follows from what it is for, so
 //! that even a chunk done twice could not credit twice.
 
 mod begin;
@@ -38,7 +38,7 @@ use crate::rights::Right;
 
 /// The most holdings and claims a chunk has, about: a tenth of a second's work, small enough to be lost without regret, and large
 /// enough that its commit and its single statements cost little beside its rows.
-const CHUNK_SIZE: i64 = 20_000;
+const CHUNK_SIZE: i64 = 40_000;
 /// How many workers share a job unless it is told otherwise.
 pub const WORKERS: u16 = 2;
 /// How long to wait for chunks that other workers hold before looking again.
@@ -357,9 +357,9 @@ impl<'a> Work<'a> {
             if policies::hold_in_force(connection, self.context.incident.key)? != self.context.versions() {
                 return Ok(Next::Overtaken);
             }
-            let planned = chunk::plan(&self.context, connection, &chunk)?;
-            reach(Point::Planned);
-            commit::commit(&self.context, connection, self.run, chunk.seq, planned).map(Next::Done)
+            let loaded = chunk::load(&self.context, connection, &chunk)?;
+            reach(Point::Loaded);
+            commit::commit(&self.context, connection, self.run, chunk.seq, loaded).map(Next::Done)
         })
     }
 

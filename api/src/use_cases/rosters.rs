@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use redress_domain::Holding;
 use redress_domain::id::IncidentId;
-use redress_store::holdings::{self, AttributesColumn, IncomingRow, RosterFile};
+use redress_store::holdings::{self, HeldFacts, IncomingRow, RosterFile};
 use redress_store::incidents::{self, StoredIncident};
 use redress_store::{Connection, audit};
 
@@ -92,14 +92,10 @@ impl Import {
         self.batch.push(IncomingRow {
             line,
             incident_id: self.incident.key,
-            customer_id: holding.customer.into(),
+            customer_id: holding.customer.to_string(),
             service_id: *service_id,
-            reference: holding.reference.into(),
-            kind: holding.kind.into(),
-            product: holding.product.into(),
-            valid_from: holding.valid_from,
-            valid_until: holding.valid_until,
-            attributes: AttributesColumn(holding.attributes),
+            reference: holding.reference.to_string(),
+            facts: HeldFacts::of(holding),
         });
         if self.batch.len() == BATCH { self.flush(connection) } else { Ok(()) }
     }

@@ -157,7 +157,7 @@ impl Run {
                     let row = row?;
                     if row.service_id == service_key {
                         let customer = CustomerId::parse(&row.customer_id).map_err(StoreError::corrupt)?;
-                        self.take(row.into_holding(&customer, service).map_err(|(_, error)| error)?);
+                        self.take(row.holding(&customer, service).map_err(|(_, error)| error)?);
                     }
                 }
                 Ok::<_, StoreError>(())
@@ -216,7 +216,8 @@ impl Run {
             after = Some(last.id);
             for (claim, held) in &batch {
                 let facts = stated_facts(claim.id, &claim.facts)?.facts;
-                let account = held.iter().find(|row| row.kind == "account").map(|row| &row.attributes.0);
+                let account =
+                    held.iter().find(|row| row.facts.is_account()).map(|row| row.facts.attributes()).transpose()?;
                 let subject = Subject {
                     incident: Some(&self.view),
                     customer: Some(&claim.customer_id),

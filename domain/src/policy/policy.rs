@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::ir::NodeId;
 use super::outcome::{AssessError, Awards, Evidence, Outcome, RuleName};
 use super::plan::Plan;
-use super::program::Program;
+use super::program::{Program, Source};
 use super::rules::{Action, AssetTerms, AwardItem, Basis, Cap, Document, Reason, Rule, Stacking, SubjectCap};
 use super::subject::{Built, Defaulted, Subject, bind_facts, bind_subject};
 use super::value::{List, Value};
@@ -113,6 +113,14 @@ impl Policy {
             bind_facts(program, facts, slots, built)
         };
         self.run(bind, |frame, outcome| Ok((outcome, self.inner.aside(frame)?))).map_err(|error| error.among(facts))
+    }
+
+    /// Whether it reads nothing of whose a holding is and by what name: what it says of one holding, it says of every other with
+    /// the same facts.
+    #[must_use]
+    pub fn is_alike_for_all(&self) -> bool {
+        let whose = |source: &Source| matches!(source, Source::HoldingReference | Source::CustomerId);
+        !self.inner.program.slots.iter().any(|slot| whose(&slot.source))
     }
 
     fn run<'p, V>(

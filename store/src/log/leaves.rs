@@ -9,9 +9,10 @@ use redress_domain::log::documents::spell;
 use redress_domain::log::{AssetName, PolicyName, PostingDocument, Salt, TransferFacts, TransferSealer};
 
 use crate::connection::Connection;
-use crate::error::{StoreError, StoreResult};
+use crate::error::StoreResult;
 use crate::ledger::TransferRow;
 use crate::schema::{account, asset, policy, policy_version, posting, posting_seal, posting_total};
+use crate::word::Word;
 
 impl<'a> From<&'a TransferRow> for TransferFacts<'a> {
     fn from(row: &'a TransferRow) -> Self {
@@ -31,49 +32,47 @@ impl<'a> From<&'a TransferRow> for TransferFacts<'a> {
 
 /// The seal of one posting in the making: it takes the transfers while they are written, and is written after them in the same
 /// transaction.
-pub(crate) struct Seal<'r> {
+pub(crate) struct Seal {
     posting_id: i64,
     salt: Salt,
     sealer: TransferSealer,
     count: i64,
-    first_customer: &'r str,
-    last_customer: &'r str,
+    /// The first and the last customer.
+    ends: Option<(Word, Word)>,
 }
 
-impl<'r> Seal<'r> {
-    /// The seal of the posting of this transfer, which has so many.
-    pub(crate) fn of(first: &'r TransferRow, transfers: usize) -> Self {
+impl Seal {
+    /// The seal of a posting of so many transfers, about.
+    pub(crate) fn of(posting_id: i64, transfers: usize) -> Self {
         let salt: Salt = HexBytes(rand::random());
-        let (first_customer, last_customer) = (first.customer_id.as_str(), first.customer_id.as_str());
         let sealer = TransferSealer::new(salt, transfers);
-        Self { posting_id: first.posting_id, salt, sealer, count: 0, first_customer, last_customer }
+        Self { posting_id, salt, sealer, count: 0, ends: None }
     }
 
-    /// Takes transfers, each once; in any order.
-    pub(crate) fn take(&mut self, transfers: &'r [TransferRow]) -> StoreResult<()> {
-        for row in transfers {
-            if row.posting_id != self.posting_id {
-                return Err(StoreError::corrupt("transfers of several postings cannot be sealed as one"));
-            }
-            self.sealer.take(&TransferFacts::from(row));
-            self.count += 1;
-            self.first_customer = self.first_customer.min(&row.customer_id);
-            self.last_customer = self.last_customer.max(&row.customer_id);
+    /// Takes a transfer; in any order, each once.
+    pub(crate) fn take(&mut self, row: &TransferRow) {
+        self.sealer.take(&TransferFacts::from(row));
+        self.count += 1;
+        match &mut self.ends {
+            Some((_, last)) if row.customer_id > *last => *last = row.customer_id.clone(),
+            Some((first, _)) if row.customer_id < *first => *first = row.customer_id.clone(),
+            Some(_) => {}
+            None => self.ends = Some((row.customer_id.clone(), row.customer_id.clone())),
         }
-        Ok(())
     }
 
     /// Writes the seal.
     pub(crate) fn write(self, connection: &mut Connection) -> StoreResult<()> {
         let sealed = self.sealer.finish();
+        let (first_customer, last_customer) = self.ends.unwrap_or_default();
         diesel::insert_into(posting_seal::table)
             .values((
                 posting_seal::posting_id.eq(self.posting_id),
                 posting_seal::transfers.eq(self.count),
                 posting_seal::root.eq(sealed.root.as_bytes().as_slice()),
                 posting_seal::salt.eq(self.salt.as_bytes().as_slice()),
-                posting_seal::first_customer.eq(self.first_customer),
-                posting_seal::last_customer.eq(self.last_customer),
+                posting_seal::first_customer.eq(first_customer.as_str()),
+                posting_seal::last_customer.eq(last_customer.as_str()),
                 posting_seal::marks.eq(sealed.marks()),
             ))
             .execute(connection)?;

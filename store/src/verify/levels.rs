@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use diesel::pg::PgRowByRowLoadingMode;
 use diesel::prelude::*;
 use redress_domain::id::{CustomerId, IncidentId, PolicyId};
-use redress_domain::ledger::{TransferCode, credit_id};
+use redress_domain::ledger::{CreditIds, TransferCode};
 use redress_domain::{Amount, AssetCode};
 use uuid::Uuid;
 
@@ -61,7 +61,7 @@ pub(super) fn check(connection: &mut Connection) -> StoreResult<Check> {
     })
 }
 
-fn policies(connection: &mut Connection) -> StoreResult<HashMap<i32, (IncidentId, PolicyId)>> {
+fn policies(connection: &mut Connection) -> StoreResult<HashMap<i32, (CreditIds, PolicyId)>> {
     policy::table
         .inner_join(incident::table.on(incident::id.eq(policy::incident_id)))
         .select((policy::id, incident::name, policy::name))
@@ -69,13 +69,14 @@ fn policies(connection: &mut Connection) -> StoreResult<HashMap<i32, (IncidentId
         .into_iter()
         .map(|(key, incident, name)| {
             let incident = IncidentId::parse(&incident).map_err(StoreError::corrupt)?;
-            Ok((key, (incident, PolicyId::parse(&name).map_err(StoreError::corrupt)?)))
+            let policy = PolicyId::parse(&name).map_err(StoreError::corrupt)?;
+            Ok((key, (CreditIds::new(&incident, &policy), policy)))
         })
         .collect()
 }
 
 struct Levels {
-    policies: HashMap<i32, (IncidentId, PolicyId)>,
+    policies: HashMap<i32, (CreditIds, PolicyId)>,
     assets: HashMap<i32, AssetCode>,
     rows: i64,
     faults: Vec<String>,
@@ -85,13 +86,13 @@ impl Levels {
     /// Follows the chain of a subject from nothing; what is left over was credited without a right to it.
     fn end_of_subject(&mut self, subject: Option<&(String, i32, String, i32)>, chain: &mut Chain) -> StoreResult<()> {
         let Some((customer, policy, name, asset)) = subject else { return Ok(()) };
-        let (Some((incident, policy)), Some(asset)) = (self.policies.get(policy), self.assets.get(asset)) else {
+        let (Some((ids, policy)), Some(asset)) = (self.policies.get(policy), self.assets.get(asset)) else {
             return Err(StoreError::corrupt(format!("a credit of customer {customer} has no policy or asset")));
         };
         let customer_id = CustomerId::parse(customer).map_err(StoreError::corrupt)?;
         let mut before = Amount::ZERO;
         loop {
-            let expected = credit_id(incident, policy, &customer_id, name, asset, before).0;
+            let expected = ids.of(&customer_id, name, asset, before).0;
             let Some(place) = chain.iter().position(|(id, _)| *id == expected) else { break };
             let (_, amount) = chain.swap_remove(place);
             match before.checked_add(Amount::from_minor(amount)) {

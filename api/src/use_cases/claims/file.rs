@@ -13,7 +13,7 @@ use redress_store::claims::{AssessmentRow, ClaimRow};
 use redress_store::connection::in_transaction;
 use redress_store::failpoint::{self, Guard};
 use redress_store::filing::{self, Asked, Key};
-use redress_store::holdings::HoldingRow;
+use redress_store::holdings::HeldRow;
 use redress_store::idempotency::SavedAnswer;
 use redress_store::{Connection, JsonText, Session, StoreError};
 use sha2::{Digest, Sha256};
@@ -300,7 +300,7 @@ fn keep(
     app: &App,
     report: &Report<'_>,
     first: Option<&ClaimRow>,
-    held: &[HoldingRow],
+    held: &[HeldRow],
     at: DateTime<Utc>,
 ) -> AppResult<Result<Kept, FieldFault>> {
     match first {
@@ -315,7 +315,7 @@ fn keep(
 fn assessed(
     app: &App,
     report: &Report<'_>,
-    held: &[HoldingRow],
+    held: &[HeldRow],
     at: DateTime<Utc>,
 ) -> AppResult<Result<Kept, FieldFault>> {
     let new = &report.order.new;

@@ -1,10 +1,11 @@
-//! One chunk of a run: load all, decide by pure functions, write all.
+//! One chunk of a run: load all, then decide by pure functions, customer by customer; a credit goes out as it is decided.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use chrono::Utc;
 use redress_domain::id::{CustomerId, PolicyId};
-use redress_domain::ledger::{TransferCode, credit_id};
+use redress_domain::ledger::TransferCode;
 use redress_domain::policy::{
     CapScope, Change, ClaimView, Entry, Facts, Given, Input, Outcome, Programme, Settled, Subject, Used, settle,
 };
@@ -62,12 +63,10 @@ fn stricter<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
     [one, other].into_iter().flatten().min()
 }
 
-/// What a chunk comes to, before anything is written.
+/// What a chunk comes to, beside its credits.
 #[derive(Default)]
 pub(super) struct Planned<'a> {
-    /// The credits, but for their posting.
-    pub(super) credits: Vec<TransferRow>,
-    /// What they come to.
+    /// What the credits come to.
     pub(super) sums: Vec<Sum<'a>>,
     pub(super) exceptions: Vec<ExceptionRow>,
     /// Claims that get their credit.
@@ -82,37 +81,76 @@ pub(super) struct Planned<'a> {
 /// What was credited before to one customer, by policy and subject.
 type Credited = HashMap<(PolicyId, Word), Vec<Given>>;
 
-/// Decides a chunk; reads only.
-pub(super) fn plan<'a>(context: &'a Context<'_>, connection: &mut Connection, chunk: &Chunk) -> AppResult<Planned<'a>> {
+/// Takes the credits, each as it is decided.
+pub(super) trait Sink {
+    /// Takes one.
+    fn take(&mut self, credit: &TransferRow) -> AppResult<()>;
+}
+
+/// For a plan, which only counts.
+pub(super) struct Nowhere;
+
+impl Sink for Nowhere {
+    fn take(&mut self, _credit: &TransferRow) -> AppResult<()> {
+        Ok(())
+    }
+}
+
+/// All that a chunk is decided from.
+pub(super) struct Loaded<'a> {
+    context: &'a Context<'a>,
+    held: Vec<HeldRow>,
+    granted: Vec<GrantedClaim>,
+    credited: HashMap<String, Credited>,
+    programme: Programme,
+    parts: Vec<ProgrammePart<'a>>,
+}
+
+/// Loads a chunk; reads only.
+pub(super) fn load<'a>(context: &'a Context<'_>, connection: &mut Connection, chunk: &Chunk) -> AppResult<Loaded<'a>> {
     let (from, till) = (chunk.from.as_deref(), chunk.till.as_deref());
     let granted = granted::of_range(connection, context.incident.key, from, till)?;
-    let mut credited = credited(context, connection, from, till)?;
-    let mut plan = Plan::new(context, connection)?;
-    let mut held = holdings::of_range(connection, context.incident.key, from, till)?;
-    let mut next = held.next().transpose()?;
-    let mut granted = granted.chunk_by(|a, b| a.customer_id == b.customer_id).peekable();
-    let mut rows = Vec::new();
-    loop {
-        // Both come by customer; whoever claimed without holding anything, or held without claiming, stands in one alone.
-        let holder = next.as_ref().map(|row| row.customer_id.as_str());
-        let claimant = granted.peek().and_then(|claims| claims.first()).map(|claim| claim.customer_id.as_str());
-        let Some(name) = [holder, claimant].into_iter().flatten().min() else { break };
-        let customer = CustomerId::parse(name).map_err(|error| (name.to_owned(), error));
-        let name = customer.as_ref().map_or_else(|(name, _)| name.as_str(), CustomerId::as_str);
-        while let Some(row) = next.take_if(|row| row.customer_id.as_str() == name) {
-            rows.push(row);
-            next = held.next().transpose()?;
-        }
-        let claims = granted.next_if(|claims| claims.first().is_some_and(|claim| claim.customer_id == name));
-        match customer {
-            Ok(customer) => plan.customer(&customer, &mut rows, claims.unwrap_or_default(), &mut credited)?,
-            Err((name, error)) => {
-                rows.clear();
-                plan.set_aside(&name, Corrupt { subject: "customer".to_owned(), error: StoreError::corrupt(error) });
+    let credited = credited(context, connection, from, till)?;
+    let (programme, parts) = programme(context, connection)?;
+    let held = holdings::of_range(connection, context.incident.key, from, till)?.collect::<Result<_, _>>()?;
+    Ok(Loaded { context, held, granted, credited, programme, parts })
+}
+
+impl<'a> Loaded<'a> {
+    /// How many holdings and claims there are.
+    pub(super) fn subjects(&self) -> usize {
+        self.held.len() + self.granted.len()
+    }
+
+    /// Decides the chunk; each credit goes out with this posting's key.
+    pub(super) fn decide(self, posting_id: i64, sink: &mut dyn Sink) -> AppResult<Planned<'a>> {
+        let Self { context, held, granted, mut credited, programme, parts } = self;
+        let mut plan = Plan::new(context, programme, parts, posting_id, sink);
+        let mut held = held.as_slice();
+        let mut granted = granted.chunk_by(|a, b| a.customer_id == b.customer_id).peekable();
+        loop {
+            // Both come by customer; whoever claimed without holding anything, or held without claiming, stands in one alone.
+            let holder = held.first().map(|row| row.customer_id.as_str());
+            let claimant = granted.peek().and_then(|claims| claims.first()).map(|claim| claim.customer_id.as_str());
+            let Some(name) = [holder, claimant].into_iter().flatten().min() else { break };
+            let customer = CustomerId::parse(name).map_err(|error| (name.to_owned(), error));
+            let name = customer.as_ref().map_or_else(|(name, _)| name.as_str(), CustomerId::as_str);
+            let own = held.iter().take_while(|row| row.customer_id.as_str() == name).count();
+            let (rows, others) = held.split_at(own);
+            held = others;
+            let claims = granted.next_if(|claims| claims.first().is_some_and(|claim| claim.customer_id == name));
+            match customer {
+                Ok(customer) => plan.customer(&customer, rows, claims.unwrap_or_default(), &mut credited)?,
+                Err((name, error)) => {
+                    plan.set_aside(
+                        &name,
+                        Corrupt { subject: "customer".to_owned(), error: StoreError::corrupt(error) },
+                    );
+                }
             }
         }
+        Ok(plan.finish())
     }
-    Ok(plan.finish())
 }
 
 /// What was credited before to the customers of a range.
@@ -153,6 +191,8 @@ struct Granted<'a> {
 struct Item<'c, 'a> {
     issuing: &'c Issuing,
     name: Word,
+    /// The holding's place among the customer's rows, where it is one.
+    row: Option<usize>,
     /// The claim, where it is one that waits for its credit.
     claim: Option<Uuid>,
     /// Whether it is there only because it may pay the same loss as another.
@@ -167,49 +207,155 @@ struct Corrupt {
     error: StoreError,
 }
 
-struct Plan<'a> {
+/// What is said of one subject, apart from whose it is.
+struct Verdict {
+    said: Said,
+    /// What is to be credited, by the place of the asset.
+    due: Vec<(usize, Amount)>,
+    /// Whether a cap over everybody cut something off.
+    is_cut: bool,
+}
+
+enum Said {
+    Granted,
+    /// By the rule in this place.
+    Declined(usize),
+    /// By the people of this queue.
+    Review(String),
+    Pending,
+    Failed(String),
+}
+
+impl Verdict {
+    fn of(issuing: &Issuing, settled: &Settled<'_>) -> AppResult<Self> {
+        let said = match &settled.outcome {
+            Ok(Outcome::Award { .. }) => Said::Granted,
+            Ok(Outcome::Decline { rule, .. }) => Said::Declined(rule.place()),
+            Ok(Outcome::Review { queue, .. }) => Said::Review((*queue).to_owned()),
+            Ok(Outcome::Pending { .. }) => Said::Pending,
+            Err(error) => Said::Failed(error.to_string()),
+        };
+        let of_all = |change: &Change<'_>| matches!(change, Change::Cap { scope: CapScope::Programme, .. });
+        let is_cut = settled.due.iter().flat_map(|due| &due.changes).any(of_all);
+        let mut due = Vec::new();
+        for one in settled.due.iter().filter(|due| due.to_credit > Amount::ZERO) {
+            due.push((place_of(issuing, one.asset.code())?, one.to_credit));
+        }
+        Ok(Self { said, due, is_cut })
+    }
+}
+
+/// The place of an asset among those of a policy.
+fn place_of(issuing: &Issuing, code: &AssetCode) -> AppResult<usize> {
+    let policy = &issuing.active.policy;
+    let place = policy.assets().iter().position(|asset| asset.code() == code);
+    place.ok_or_else(|| StoreError::corrupt(format!("policy {} has no asset {code}", policy.id())).into())
+}
+
+/// What was said of a customer without claims or earlier credits, to be said again of the next who holds the same: by the
+/// services and the facts of his holdings, one after the other. Policies are pure: only a cap, or a policy that reads whose a
+/// holding is, could tell the two apart, and such services are not in it.
+#[derive(Default)]
+struct Alike {
+    known: foldhash::HashMap<Vec<(i32, u64)>, Rc<[Told]>>,
+    /// The holdings of the customer at hand.
+    key: Vec<(i32, u64)>,
+}
+
+/// What one policy says of one holding of such a customer.
+struct Told {
+    /// The holding's place among his.
+    row: usize,
+    /// The policy's place in [`Context::issuing`].
+    place: usize,
+    verdict: Verdict,
+}
+
+impl Alike {
+    /// How many different customers are remembered, at most.
+    const MOST: usize = 4_096;
+
+    /// Whether what is said of whoever has these holdings can be said again of others.
+    fn look_at(&mut self, context: &Context<'_>, rows: &[HeldRow]) -> bool {
+        self.key.clear();
+        for row in rows {
+            let number = match context.of_service(row.service_id).next() {
+                Some(_) => row.facts.number().filter(|_| context.says_alike(row.service_id)),
+                // Nobody asks what it is.
+                None => Some(u64::MAX),
+            };
+            match number {
+                Some(number) => self.key.push((row.service_id, number)),
+                None => return false,
+            }
+        }
+        true
+    }
+}
+
+struct Plan<'a, 's> {
     context: &'a Context<'a>,
+    posting_id: i64,
+    sink: &'s mut dyn Sink,
     programme: Programme,
     counts: Vec<Count<'a>>,
     planned: Planned<'a>,
+    alike: Alike,
+    /// The credits of the customer at hand, and what they are for.
+    own: Vec<(Uuid, Word)>,
 }
 
-impl<'a> Plan<'a> {
-    fn new(context: &'a Context<'_>, connection: &mut Connection) -> AppResult<Self> {
-        let mut programme = Programme::default();
-        let mut parts: Vec<ProgrammePart<'a>> = Vec::new();
-        for issuing in context.issuing.iter().filter(|issuing| issuing.is_in_scope) {
-            let policy = &issuing.active.policy;
-            for cap in policy.caps().iter().filter(|cap| cap.scope() == CapScope::Programme) {
-                let Some(asset) = policy.assets().get(cap.asset_place()) else { continue };
-                // Several caps on one asset share what is counted: whoever is the strictest holds.
-                if let Some(part) = parts.iter_mut().find(|part| part.is_of(issuing, asset)) {
-                    part.takers = stricter(part.takers, cap.takers());
-                    part.at_most = stricter(part.at_most, cap.at_most());
-                    continue;
-                }
-                let known = context.accounts.assets.iter().find(|(_, (code, _))| code == asset.code());
-                let (takers, amount) = match known {
-                    Some((key, _)) => ledger::programme_use(connection, issuing.active.policy_key, *key)?,
-                    None => (0, 0),
-                };
-                let takers = u64::try_from(takers).map_err(StoreError::corrupt)?;
-                let read = Used { amount: Amount::from_minor(amount), takers };
-                programme.set(policy.id().as_str(), asset.code(), read);
-                parts.push(ProgrammePart {
-                    issuing,
-                    asset,
-                    read,
-                    added: Used::default(),
-                    cut: false,
-                    takers: cap.takers(),
-                    at_most: cap.at_most(),
-                });
+/// What everybody had so far under the policies in scope that have a cap over everybody, with the parts that a chunk may take.
+fn programme<'a>(
+    context: &'a Context<'_>,
+    connection: &mut Connection,
+) -> AppResult<(Programme, Vec<ProgrammePart<'a>>)> {
+    let mut programme = Programme::default();
+    let mut parts: Vec<ProgrammePart<'a>> = Vec::new();
+    for issuing in context.issuing.iter().filter(|issuing| issuing.is_in_scope) {
+        let policy = &issuing.active.policy;
+        for cap in policy.caps().iter().filter(|cap| cap.scope() == CapScope::Programme) {
+            let Some(asset) = policy.assets().get(cap.asset_place()) else { continue };
+            // Several caps on one asset share what is counted: whoever is the strictest holds.
+            if let Some(part) = parts.iter_mut().find(|part| part.is_of(issuing, asset)) {
+                part.takers = stricter(part.takers, cap.takers());
+                part.at_most = stricter(part.at_most, cap.at_most());
+                continue;
             }
+            let known = context.accounts.assets.iter().find(|(_, (code, _))| code == asset.code());
+            let (takers, amount) = match known {
+                Some((key, _)) => ledger::programme_use(connection, issuing.active.policy_key, *key)?,
+                None => (0, 0),
+            };
+            let takers = u64::try_from(takers).map_err(StoreError::corrupt)?;
+            let read = Used { amount: Amount::from_minor(amount), takers };
+            programme.set(policy.id().as_str(), asset.code(), read);
+            parts.push(ProgrammePart {
+                issuing,
+                asset,
+                read,
+                added: Used::default(),
+                cut: false,
+                takers: cap.takers(),
+                at_most: cap.at_most(),
+            });
         }
-        parts.sort_by_key(|part| (part.issuing.active.policy_key, part.asset.code().as_str()));
+    }
+    parts.sort_by_key(|part| (part.issuing.active.policy_key, part.asset.code().as_str()));
+    Ok((programme, parts))
+}
+
+impl<'a, 's> Plan<'a, 's> {
+    fn new(
+        context: &'a Context<'a>,
+        programme: Programme,
+        parts: Vec<ProgrammePart<'a>>,
+        posting_id: i64,
+        sink: &'s mut dyn Sink,
+    ) -> Self {
         let counts = context.issuing.iter().map(|issuing| Count::new(&issuing.active.policy)).collect();
-        Ok(Self { context, programme, counts, planned: Planned { programme: parts, ..Planned::default() } })
+        let planned = Planned { programme: parts, ..Planned::default() };
+        Self { context, posting_id, sink, programme, counts, planned, alike: Alike::default(), own: Vec::new() }
     }
 
     fn finish(mut self) -> Planned<'a> {
@@ -237,27 +383,58 @@ impl<'a> Plan<'a> {
     fn customer(
         &mut self,
         customer: &CustomerId,
-        rows: &mut Vec<HeldRow>,
+        rows: &[HeldRow],
         claims: &[GrantedClaim],
         credited: &mut HashMap<String, Credited>,
     ) -> AppResult<()> {
-        let mut credited = match credited.is_empty() {
+        let credited = match credited.is_empty() {
             true => Credited::default(),
             false => credited.remove(customer.as_str()).unwrap_or_default(),
         };
-        let read = held(self.context, customer, rows).and_then(|held| {
-            let granted = claims.iter().filter_map(|claim| granted(self.context, claim).transpose());
+        self.own.clear();
+        let is_new = claims.is_empty() && credited.is_empty() && self.alike.look_at(self.context, rows);
+        match is_new.then(|| self.alike.known.get(self.alike.key.as_slice()).cloned()).flatten() {
+            Some(told) => self.say_again(customer, rows, &told)?,
+            None => self.settle(customer, rows, claims, credited, is_new)?,
+        }
+        self.none_twice()
+    }
+
+    /// Says of a customer what was said of another with the same holdings.
+    fn say_again(&mut self, customer: &CustomerId, rows: &[HeldRow], told: &[Told]) -> AppResult<()> {
+        let mut reached = Reached::default();
+        for told in told {
+            let (Some(row), Some(issuing)) = (rows.get(told.row), self.context.issuing.get(told.place)) else {
+                continue;
+            };
+            let name = subject_of(&row.reference);
+            self.tell(customer, issuing, &name, &[], &told.verdict, &mut reached)?;
+        }
+        Ok(())
+    }
+
+    /// Decides on all that a customer has.
+    fn settle(
+        &mut self,
+        customer: &CustomerId,
+        rows: &[HeldRow],
+        claims: &[GrantedClaim],
+        mut credited: Credited,
+        is_new: bool,
+    ) -> AppResult<()> {
+        let context = self.context;
+        let read = held(context, customer, rows).and_then(|held| {
+            let granted = claims.iter().filter_map(|claim| granted(context, claim).transpose());
             Ok((held, granted.collect::<Result<Vec<_>, _>>()?))
         });
         let (held, granted) = match read {
             Ok(read) => read,
             Err(corrupt) => {
-                rows.clear();
                 self.set_aside(customer.as_str(), corrupt);
                 return Ok(());
             }
         };
-        let mut items = items(self.context, &held, &granted);
+        let mut items = items(context, &held, &granted);
         if !credited.is_empty() {
             for item in &mut items {
                 let key = (item.issuing.active.policy.id().clone(), std::mem::take(&mut item.name));
@@ -275,29 +452,33 @@ impl<'a> Plan<'a> {
             })
             .collect();
         let settled = settle(&entries, &mut self.programme);
-        let first = self.planned.credits.len();
-        let mut reached: Vec<usize> = Vec::new();
+        let mut reached = Reached::default();
+        let mut all_told = Vec::new();
         for (item, settled) in items.iter().zip(settled).filter(|(item, _)| !item.is_history) {
-            let owed = self.record(customer, item, &settled)?;
-            if owed && !reached.contains(&item.issuing.place) {
-                reached.push(item.issuing.place);
-                self.count(item.issuing, Count::customer);
+            let verdict = Verdict::of(item.issuing, &settled)?;
+            self.tell(customer, item.issuing, &item.name, &item.given, &verdict, &mut reached)?;
+            if let Some(claim) = item.claim {
+                self.claim(customer, item, claim, &settled);
+            }
+            if let (true, Some(row)) = (is_new, item.row) {
+                all_told.push(Told { row, place: item.issuing.place, verdict });
             }
         }
-        self.none_twice(first)
+        if is_new && self.alike.known.len() < Alike::MOST {
+            self.alike.known.insert(self.alike.key.clone(), all_told.into());
+        }
+        Ok(())
     }
 
-    /// Two credits of one customer never have the same id; that they would is told before anything is written.
-    fn none_twice(&self, first: usize) -> AppResult<()> {
-        let credits = self.planned.credits.get(first..).unwrap_or_default();
-        if credits.len() < 2 {
+    /// Two credits of one customer never have the same id: that they would ends the run with the reason.
+    fn none_twice(&mut self) -> AppResult<()> {
+        if self.own.len() < 2 {
             return Ok(());
         }
-        let mut ids: Vec<(Uuid, &str)> = credits.iter().map(|row| (row.id, row.subject.as_str())).collect();
-        ids.sort_unstable();
-        match ids.windows(2).find(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
+        self.own.sort_unstable();
+        match self.own.windows(2).find(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
             Some(pair) => {
-                let subject = pair.first().map_or("a credit", |(_, subject)| subject);
+                let subject = pair.first().map_or("a credit", |(_, subject)| subject.as_str());
                 Err(StoreError::corrupt(format!("{subject} of one customer stands twice")).into())
             }
             None => Ok(()),
@@ -310,64 +491,78 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// Takes one settled subject over; true when something is granted.
-    fn record(&mut self, customer: &CustomerId, item: &Item<'a, '_>, settled: &Settled<'_>) -> AppResult<bool> {
-        self.count(item.issuing, Count::subject);
-        match &settled.outcome {
-            Ok(Outcome::Award { .. }) => self.count(item.issuing, Count::granted),
-            Ok(Outcome::Decline { rule, .. }) => self.count(item.issuing, |count| count.declined(rule)),
-            Ok(Outcome::Review { queue, .. }) => {
-                self.count(item.issuing, Count::review);
-                self.except(customer, item, format!("review: {queue}"));
+    /// Counts what is said of a subject, and credits what is due.
+    fn tell(
+        &mut self,
+        customer: &CustomerId,
+        issuing: &'a Issuing,
+        name: &Word,
+        given: &[Given],
+        verdict: &Verdict,
+        reached: &mut Reached,
+    ) -> AppResult<()> {
+        self.count(issuing, Count::subject);
+        match &verdict.said {
+            Said::Granted => {
+                self.count(issuing, Count::granted);
+                if reached.is_first(issuing.place) {
+                    self.count(issuing, Count::customer);
+                }
             }
-            Ok(Outcome::Pending { .. }) => {}
-            Err(error) => {
-                self.count(item.issuing, Count::failed);
-                self.except(customer, item, error.to_string());
+            Said::Declined(rule) => self.count(issuing, |count| count.declined(*rule)),
+            Said::Review(queue) => {
+                self.count(issuing, Count::review);
+                self.except(customer, issuing, name, format!("review: {queue}"));
+            }
+            Said::Pending => {}
+            Said::Failed(why) => {
+                self.count(issuing, Count::failed);
+                self.except(customer, issuing, name, why.clone());
             }
         }
-        if let Some(claim) = item.claim {
-            self.claim(customer, item, claim, settled);
+        if verdict.is_cut {
+            let parts = self.planned.programme.iter_mut();
+            parts.filter(|part| part.issuing.place == issuing.place).for_each(|part| part.cut = true);
         }
-        for due in &settled.due {
-            if due.changes.iter().any(|change| matches!(change, Change::Cap { scope: CapScope::Programme, .. })) {
-                let parts = self.planned.programme.iter_mut();
-                parts.filter(|part| part.issuing.place == item.issuing.place).for_each(|part| part.cut = true);
-            }
-            if due.to_credit > Amount::ZERO {
-                self.credit(customer, item, due.asset.code(), due.to_credit)?;
-            }
-        }
-        Ok(matches!(settled.outcome, Ok(Outcome::Award { .. })))
+        verdict.due.iter().try_for_each(|(place, raise)| self.credit(customer, issuing, name, given, *place, *raise))
     }
 
-    /// A credit is due.
-    fn credit(&mut self, customer: &CustomerId, item: &Item<'a, '_>, code: &AssetCode, raise: Amount) -> AppResult<()> {
-        let issuing = item.issuing;
+    /// A credit of the asset in this place is due.
+    fn credit(
+        &mut self,
+        customer: &CustomerId,
+        issuing: &'a Issuing,
+        name: &Word,
+        given: &[Given],
+        place: usize,
+        raise: Amount,
+    ) -> AppResult<()> {
         let policy = &issuing.active.policy;
-        let Some(place) = policy.assets().iter().position(|asset| asset.code() == code) else {
-            return Err(StoreError::corrupt(format!("policy {} has no asset {code}", policy.id())).into());
+        let Some(asset) = policy.assets().get(place) else {
+            return Err(StoreError::corrupt(format!("policy {} has no asset {place}", policy.id())).into());
         };
         if let Some(count) = self.counts.get_mut(issuing.place) {
             count.credit(place, raise)?;
         }
-        let route = issuing.route(place);
-        let before = sum_of(&item.given, code)?;
-        let incident = &self.context.incident.incident.id;
-        let derived = credit_id(incident, policy.id(), customer, &item.name, code, before).0;
-        self.planned.credits.push(TransferRow {
+        // Without a budget the chunk is refused when all of it is counted.
+        let Some(route) = issuing.route(place) else { return Ok(()) };
+        let code = asset.code();
+        let before = sum_of(given, code)?;
+        let derived = issuing.ids.of(customer, name, code, before).0;
+        let id = if is_without(Guard::Key) { Uuid::new_v4() } else { derived };
+        self.own.push((id, name.clone()));
+        self.sink.take(&TransferRow {
             customer_id: customer.clone().into(),
-            id: if is_without(Guard::Key) { Uuid::new_v4() } else { derived },
-            posting_id: 0,
+            id,
+            posting_id: self.posting_id,
             amount: raise.minor(),
-            debit_account: route.map_or(0, |route| route.provision),
-            credit_account: route.map_or(0, |route| route.owed),
-            asset_id: route.map_or(0, |route| route.asset),
+            debit_account: route.provision,
+            credit_account: route.owed,
+            asset_id: route.asset,
             policy_version_id: issuing.active.version_key,
             code: TransferCode::Issue.number(),
-            subject: item.name.clone(),
-        });
-        Ok(())
+            subject: name.clone(),
+        })
     }
 
     /// A claim is issued when it has a credit; one that gets nothing, since its loss is paid elsewhere, or a cap is
@@ -387,13 +582,12 @@ impl<'a> Plan<'a> {
         let why: Vec<String> = why.collect();
         if settled.outcome.is_ok() {
             self.planned.returned.push((customer.to_string(), claim, item.issuing.active.service_key));
-            self.except(customer, item, format!("nothing is due: {}", why.join("; ")));
+            self.except(customer, item.issuing, &item.name, format!("nothing is due: {}", why.join("; ")));
         }
     }
 
-    fn except(&mut self, customer: &CustomerId, item: &Item<'a, '_>, reason: String) {
-        let (version, subject) = (item.issuing.active.version_key, item.name.to_string());
-        self.exception(customer.to_string(), version, subject, reason);
+    fn except(&mut self, customer: &CustomerId, issuing: &Issuing, name: &Word, reason: String) {
+        self.exception(customer.to_string(), issuing.active.version_key, name.to_string(), reason);
     }
 
     fn set_aside(&mut self, customer: &str, corrupt: Corrupt) {
@@ -407,25 +601,39 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What a customer held, service by service, as far as policies are in force for it. Leaves no row.
-fn held(
-    context: &Context<'_>,
-    customer: &CustomerId,
-    rows: &mut Vec<HeldRow>,
-) -> Result<Vec<(i32, Vec<Holding>)>, Corrupt> {
-    let mut held: Vec<(i32, Vec<Holding>)> = Vec::new();
-    for row in rows.drain(..) {
+/// The policies under which a customer was granted something.
+#[derive(Default)]
+struct Reached(Vec<usize>);
+
+impl Reached {
+    /// Whether it is the first time for the policy in this place.
+    fn is_first(&mut self, place: usize) -> bool {
+        let is_first = !self.0.contains(&place);
+        if is_first {
+            self.0.push(place);
+        }
+        is_first
+    }
+}
+
+/// What a customer held at a service: the holdings, each with its place among all his rows.
+type HeldAt = (i32, Vec<(usize, Holding)>);
+
+/// What a customer held, service by service, as far as policies are in force for it.
+fn held(context: &Context<'_>, customer: &CustomerId, rows: &[HeldRow]) -> Result<Vec<HeldAt>, Corrupt> {
+    let mut held: Vec<HeldAt> = Vec::new();
+    for (place, row) in rows.iter().enumerate() {
         let service_key = row.service_id;
         let Some((service, _)) = context.views.get(&service_key) else { continue };
         if context.of_service(service_key).next().is_none() {
             continue;
         }
         let holding = row
-            .into_holding(customer, service)
+            .holding(customer, service)
             .map_err(|(reference, error)| Corrupt { subject: subject_of(&reference).to_string(), error })?;
         match held.last_mut().filter(|(key, _)| *key == service_key) {
-            Some((_, holdings)) => holdings.push(holding),
-            None => held.push((service_key, vec![holding])),
+            Some((_, holdings)) => holdings.push((place, holding)),
+            None => held.push((service_key, vec![(place, holding)])),
         }
     }
     Ok(held)
@@ -448,31 +656,27 @@ fn sum_of(given: &[Given], asset: &AssetCode) -> AppResult<Amount> {
 }
 
 /// Everything that is settled of a customer: automatic policies on holdings, and claims that were granted.
-fn items<'c, 'a>(
-    context: &'c Context<'_>,
-    held: &'a [(i32, Vec<Holding>)],
-    granted: &'a [Granted<'c>],
-) -> Vec<Item<'c, 'a>>
+fn items<'c, 'a>(context: &'c Context<'_>, held: &'a [HeldAt], granted: &'a [Granted<'c>]) -> Vec<Item<'c, 'a>>
 where
     'c: 'a,
 {
     let mut items = Vec::new();
     let of_service = |service_key: i32| {
         let holdings = held.iter().find(|(key, _)| *key == service_key).map_or(&[][..], |(_, holdings)| holdings);
-        let account = holdings.iter().find(|holding| &*holding.kind == "account");
+        let account = holdings.iter().find(|(_, holding)| &*holding.kind == "account");
         Subject {
             incident: context.views.get(&service_key).map(|(_, view)| view),
-            account: account.map(|holding| &holding.attributes),
+            account: account.map(|(_, holding)| &holding.attributes),
             ..Subject::default()
         }
     };
     for (service_key, holdings) in held {
         let subject = of_service(*service_key);
         for issuing in context.of_service(*service_key).filter(|issuing| issuing.active.is_automatic()) {
-            for holding in holdings {
+            for (row, holding) in holdings {
                 let input = Input::Records(Subject { holding: Some(holding), ..subject });
                 let (name, is_history) = (subject_of(holding.reference.as_str()), !issuing.is_in_scope);
-                items.push(Item { issuing, name, claim: None, is_history, input, given: Vec::new() });
+                items.push(Item { issuing, name, row: Some(*row), claim: None, is_history, input, given: Vec::new() });
             }
         }
     }
@@ -483,7 +687,7 @@ where
         let name = Word::from(format!("claim/{}", claim.id));
         let waits = claim.waits && claim.issuing.is_in_scope;
         let (issuing, claim) = (claim.issuing, waits.then_some(claim.id));
-        items.push(Item { issuing, name, claim, is_history: !waits, input, given: Vec::new() });
+        items.push(Item { issuing, name, row: None, claim, is_history: !waits, input, given: Vec::new() });
     }
     items
 }

@@ -1,4 +1,4 @@
-//! Writes a chunk that is decided: all of it in the transaction that holds the chunk.
+//! Decides and writes a chunk: all of it in the transaction that holds the chunk.
 
 use std::collections::BTreeMap;
 
@@ -6,25 +6,36 @@ use chrono::Utc;
 use redress_domain::claim::{ClaimMove, ClaimState};
 use redress_domain::notice::Event;
 use redress_domain::policy::Used;
-use redress_store::ledger::{self, TransferRow};
+use redress_store::ledger::{self, Recorder, TransferRow};
 use redress_store::notices::{self, NoticeRow};
 use redress_store::{Connection, StoreError, claims, run_lifecycle, runs};
 use uuid::Uuid;
 
 use super::Tally;
-use super::chunk::{Planned, ProgrammePart, Sum};
+use super::chunk::{Loaded, ProgrammePart, Sink, Sum};
 use super::context::Context;
 use crate::error::{AppError, AppResult};
 use crate::use_cases::claims::desk;
 
-/// Writes a chunk and returns its figures. The caller's transaction makes it all or nothing.
+impl Sink for Recorder<'_> {
+    fn take(&mut self, credit: &TransferRow) -> AppResult<()> {
+        Ok(Recorder::take(self, credit)?)
+    }
+}
+
+/// Decides and writes a chunk, and returns its figures. The caller's transaction makes it all or nothing. What chunks have in
+/// common is touched last, each in one order, so that no two chunks wait for each other in a circle: caps, budgets, what the run
+/// may issue, and the posting's time.
 pub(super) fn commit(
     context: &Context<'_>,
     connection: &mut Connection,
     run_id: i64,
     seq: i32,
-    mut planned: Planned<'_>,
+    loaded: Loaded<'_>,
 ) -> AppResult<Tally> {
+    let posting = ledger::open_posting(connection, Some((run_id, seq)))?;
+    let (id, about) = (posting.id(), loaded.subjects());
+    let mut planned = ledger::record_with(connection, id, about, |recorder| loaded.decide(id, recorder))?;
     let at = Utc::now();
     planned.exceptions.iter_mut().for_each(|row| row.run_id = run_id);
     runs::set_aside(connection, &planned.exceptions)?;
@@ -42,24 +53,27 @@ pub(super) fn commit(
     notices::queue(connection, &rows)?;
     let tally = serde_json::to_value(&planned.tally).map_err(StoreError::corrupt)?;
     runs::finish_chunk(connection, run_id, seq, &tally, at)?;
-    if !planned.credits.is_empty() {
-        record(context, connection, (run_id, seq), planned.credits, &planned.sums, &planned.programme)?;
+    if !planned.sums.is_empty() {
+        let (spent, of_assets) = totals(context, &planned.sums)?;
+        take_from_programmes(context, connection, &planned.programme)?;
+        for (budget, (amount, service, asset)) in &spent {
+            ledger::spend(connection, *budget, *amount).map_err(|error| match error.constraint() {
+                Some("budget_never_negative") => used_up(context, service, asset),
+                _ => error.into(),
+            })?;
+        }
+        count_towards_run(connection, run_id, of_assets)?;
+        posting.seal(connection)?;
     }
     Ok(planned.tally)
 }
 
-/// Records the transfers of a chunk, and touches what chunks have in common last, each in one order, so that no two chunks
-/// wait for each other in a circle: caps, budgets, what the run may issue, and the posting's time.
-fn record(
-    context: &Context<'_>,
-    connection: &mut Connection,
-    chunk: (i64, i32),
-    mut credits: Vec<TransferRow>,
-    sums: &[Sum<'_>],
-    programme: &[ProgrammePart<'_>],
-) -> AppResult<()> {
-    let posting = ledger::open_posting(connection, Some(chunk))?;
-    let mut spent: BTreeMap<i32, (i64, String, String)> = BTreeMap::new();
+/// What is taken of a budget, with the names of its service and asset.
+type Spent = (i64, String, String);
+
+/// What a chunk takes of each budget and issues of each asset; refused where there is no budget at all.
+fn totals(context: &Context<'_>, sums: &[Sum<'_>]) -> AppResult<(BTreeMap<i32, Spent>, BTreeMap<i32, i64>)> {
+    let mut spent: BTreeMap<i32, Spent> = BTreeMap::new();
     let mut of_assets: BTreeMap<i32, i64> = BTreeMap::new();
     for sum in sums {
         let (service, asset) = (sum.issuing.active.service_key, sum.asset.code());
@@ -74,17 +88,7 @@ fn record(
                 .ok_or_else(|| StoreError::corrupt("the total of a chunk is beyond what can be stored"))?;
         }
     }
-    credits.iter_mut().for_each(|row| row.posting_id = posting.id());
-    ledger::record(connection, &credits)?;
-    take_from_programmes(context, connection, programme)?;
-    for (budget, (amount, service, asset)) in &spent {
-        ledger::spend(connection, *budget, *amount).map_err(|error| match error.constraint() {
-            Some("budget_never_negative") => used_up(context, service, asset),
-            _ => error.into(),
-        })?;
-    }
-    count_towards_run(connection, chunk.0, of_assets)?;
-    Ok(posting.seal(connection)?)
+    Ok((spent, of_assets))
 }
 
 /// Counts the chunk towards what the run may issue, asset by asset in one order, so that no two chunks wait for each

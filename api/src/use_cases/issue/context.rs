@@ -1,9 +1,10 @@
 //! What is the same for all chunks of an execution, looked up once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use redress_domain::AssetCode;
 use redress_domain::id::{PolicyId, ServiceId};
+use redress_domain::ledger::CreditIds;
 use redress_domain::policy::IncidentView;
 use redress_store::incidents::{self, StoredIncident};
 use redress_store::ledger::{self, BudgetRow};
@@ -24,6 +25,8 @@ pub(super) struct Context<'a> {
     versions: Vec<i32>,
     /// Their places, by the service's key.
     of_service: BTreeMap<i32, Vec<usize>>,
+    /// The services whose policies say the same of every customer who holds the same, unless he claimed or was credited before.
+    alike: BTreeSet<i32>,
     /// The service's key of every policy of the incident ever published: what a run credited under one that was retired
     /// meanwhile is told too.
     service_of: HashMap<String, i32>,
@@ -42,6 +45,8 @@ pub(super) struct Issuing {
     pub(super) place: usize,
     /// Whether it is issued; if not, it is there because it may pay the same loss as one that is.
     pub(super) is_in_scope: bool,
+    /// The ids of its credits.
+    pub(super) ids: CreditIds,
     /// Where credits of each of its assets are booked, in the order of its assets; none without a budget.
     routes: Vec<Option<Route>>,
 }
@@ -136,8 +141,14 @@ impl<'a> Context<'a> {
             let is_in_scope = order.policies.is_empty() || order.policies.contains(active.policy.id());
             let assets = active.policy.assets().iter();
             let routes = assets.map(|asset| accounts.route(active.service_key, asset.code())).collect();
-            issuing.push(Issuing { active, place, is_in_scope, routes });
+            let ids = CreditIds::new(&order.incident, active.policy.id());
+            issuing.push(Issuing { active, place, is_in_scope, ids, routes });
         }
+        let is_alike = |place: &usize| {
+            let policy = issuing.get(*place).map(|issuing: &Issuing| &issuing.active.policy);
+            policy.is_some_and(|policy| policy.caps().is_empty() && policy.is_alike_for_all())
+        };
+        let alike = of_service.iter().filter(|(_, places)| places.iter().all(is_alike)).map(|(key, _)| *key).collect();
         let mut versions: Vec<i32> = issuing.iter().map(|issuing| issuing.active.version_key).collect();
         versions.sort_unstable();
         Ok(Self {
@@ -146,6 +157,7 @@ impl<'a> Context<'a> {
             issuing,
             versions,
             of_service,
+            alike,
             service_of,
             names,
             views,
@@ -162,6 +174,12 @@ impl<'a> Context<'a> {
     /// The policies in force for a service.
     pub(super) fn of_service(&self, service_key: i32) -> impl Iterator<Item = &Issuing> {
         self.of_service.get(&service_key).into_iter().flatten().filter_map(|place| self.issuing.get(*place))
+    }
+
+    /// Whether what the policies of a service say of one customer's holding, they say of every other's with the same facts: none
+    /// reads whose it is, and none counts what others or other holdings got.
+    pub(super) fn says_alike(&self, service_key: i32) -> bool {
+        self.alike.contains(&service_key)
     }
 
     /// The budgets that a tally draws on.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use redress_domain::policy::{Policy, RuleName};
+use redress_domain::policy::Policy;
 use redress_domain::{Amount, Asset};
 use redress_store::StoreError;
 use serde::{Deserialize, Serialize};
@@ -111,8 +111,9 @@ impl<'a> Count<'a> {
         self.granted += 1;
     }
 
-    pub(super) fn declined(&mut self, rule: &RuleName<'_>) {
-        if let Some(count) = self.declined.get_mut(rule.place()) {
+    /// By the rule in this place.
+    pub(super) fn declined(&mut self, rule: usize) {
+        if let Some(count) = self.declined.get_mut(rule) {
             *count += 1;
         }
     }
