@@ -17,7 +17,7 @@ use crate::connection::Connection;
 use crate::copy::BinaryRows;
 use crate::error::{StoreError, StoreResult};
 use crate::failpoint::{Guard, Point, is_without, reach};
-use crate::log::Seal;
+use crate::log::{ClosedSeal, Seal};
 pub use crate::programmes::{add_programme_use, programme_use};
 use crate::schema::{account, asset, budget, incident, posting, posting_total, service, transfer};
 use crate::word::Word;
@@ -284,13 +284,14 @@ impl<'w> Recorder<'w> {
 
     fn finish(self) -> StoreResult<Recorded> {
         self.rows.finish().map_err(unwritten)?;
-        Ok(Recorded { seal: self.seal, totals: self.totals, taken: self.taken })
+        // The server still takes in the last rows.
+        Ok(Recorded { seal: self.seal.close(), totals: self.totals, taken: self.taken })
     }
 }
 
 /// What is written after the transfers of a posting.
 struct Recorded {
-    seal: Seal,
+    seal: Option<ClosedSeal>,
     totals: BTreeMap<TotalKey, (i64, i64)>,
     taken: usize,
 }
@@ -331,9 +332,9 @@ pub fn record_with<T, E: From<StoreError>>(
     if copied != recorded.taken {
         return Err(StoreError::corrupt(format!("COPY took {copied} of {} transfers", recorded.taken)).into());
     }
-    if copied > 0 {
+    if let Some(seal) = recorded.seal {
         write_totals(connection, posting_id, recorded.totals)?;
-        recorded.seal.write(connection)?;
+        seal.write(connection)?;
     }
     reach(Point::Copied);
     Ok(value)

@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use redress_domain::hex_bytes::HexBytes;
 use redress_domain::log::documents::spell;
 use redress_domain::log::{AssetName, PolicyName, PostingDocument, Salt, TransferFacts, TransferSealer};
+use redress_domain::merkle::Hash;
 
 use crate::connection::Connection;
 use crate::error::StoreResult;
@@ -61,19 +62,39 @@ impl Seal {
         }
     }
 
-    /// Writes the seal.
-    pub(crate) fn write(self, connection: &mut Connection) -> StoreResult<()> {
+    /// All transfers are taken; none where there were none.
+    pub(crate) fn close(self) -> Option<ClosedSeal> {
+        let (first_customer, last_customer) = self.ends?;
         let sealed = self.sealer.finish();
-        let (first_customer, last_customer) = self.ends.unwrap_or_default();
+        let (root, marks) = (sealed.root, sealed.marks());
+        let (posting_id, salt, count) = (self.posting_id, self.salt, self.count);
+        Some(ClosedSeal { posting_id, salt, count, root, marks, first_customer, last_customer })
+    }
+}
+
+/// The seal of a posting, to be written after its transfers.
+pub(crate) struct ClosedSeal {
+    posting_id: i64,
+    salt: Salt,
+    count: i64,
+    root: Hash,
+    marks: Vec<u8>,
+    first_customer: Word,
+    last_customer: Word,
+}
+
+impl ClosedSeal {
+    /// Writes the seal.
+    pub(crate) fn write(&self, connection: &mut Connection) -> StoreResult<()> {
         diesel::insert_into(posting_seal::table)
             .values((
                 posting_seal::posting_id.eq(self.posting_id),
                 posting_seal::transfers.eq(self.count),
-                posting_seal::root.eq(sealed.root.as_bytes().as_slice()),
+                posting_seal::root.eq(self.root.as_bytes().as_slice()),
                 posting_seal::salt.eq(self.salt.as_bytes().as_slice()),
-                posting_seal::first_customer.eq(first_customer.as_str()),
-                posting_seal::last_customer.eq(last_customer.as_str()),
-                posting_seal::marks.eq(sealed.marks()),
+                posting_seal::first_customer.eq(self.first_customer.as_str()),
+                posting_seal::last_customer.eq(self.last_customer.as_str()),
+                posting_seal::marks.eq(&self.marks),
             ))
             .execute(connection)?;
         Ok(())

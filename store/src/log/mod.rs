@@ -8,7 +8,7 @@ pub mod seal;
 mod tree;
 pub mod verify;
 
-pub(crate) use leaves::Seal;
+pub(crate) use leaves::{ClosedSeal, Seal};
 
 /// The kind of a leaf that is an audit entry.
 const ENTRY: i16 = 1;
