@@ -41,7 +41,10 @@ macro_rules! prepared {
                 mut out: diesel::query_builder::AstPass<'_, 'b, diesel::pg::Pg>,
             ) -> diesel::QueryResult<()> {
                 out.push_sql($before);
-                prepared!(@columns self, out, " unnest(", ", ", { $($column => $sql),+ });
+                // As questions of their own, or PostgreSQL would see how short the arrays are and, hoping for a better plan, plan anew
+                // each time, which takes longer than the answer to a batch.
+                prepared!(@columns self, out, " unnest((SELECT ", "), (SELECT ", { $($column => $sql),+ });
+                out.push_sql(") ");
                 out.push_sql($after);
                 Ok(())
             }
