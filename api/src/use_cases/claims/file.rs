@@ -57,6 +57,9 @@ impl Order {
     }
 }
 
+/// What most answers take, so that one grows into no larger room while it is written.
+const USUAL_ANSWER: usize = 2048;
+
 /// How often a batch is asked for anew because what is in force changed meanwhile.
 const MOST_QUESTIONS: u32 = 5;
 
@@ -400,7 +403,8 @@ fn answer(app: &App, report: &Report<'_>, kept: &mut Kept, first: Option<&ClaimR
 
 /// The answer as it is kept under its key, and as it is given.
 fn saved(app: &App, order: &Order, answer: &ClaimAnswer, at: DateTime<Utc>) -> AppResult<(SavedAnswer, Filed)> {
-    let body = serde_json::to_vec(answer).map_err(StoreError::corrupt)?;
+    let mut body = Vec::with_capacity(USUAL_ANSWER);
+    serde_json::to_writer(&mut body, answer).map_err(StoreError::corrupt)?;
     let location = format!("/v1/claims/{}", answer.id);
     let saved = SavedAnswer {
         customer_id: order.new.customer.to_string(),
