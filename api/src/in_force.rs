@@ -75,6 +75,11 @@ impl InForce {
         Ok(incidents)
     }
 
+    /// What was last seen: enough to ask by, and to be held against what the answer's state says.
+    pub fn last_seen(&self) -> Incidents {
+        self.lock().incidents.clone()
+    }
+
     /// What is known in a state; of another nothing is kept.
     fn known_in(&self, state: &State) -> Incidents {
         let mut known = self.lock();

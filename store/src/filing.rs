@@ -1,4 +1,4 @@
-//! What a batch of reports asks and writes while it is filed: three statements, however many reports and tables there are. Each
+//! What a batch of reports asks and writes while it is filed: two statements, however many reports and tables there are. Each
 //! statement costs as much as a row or two, and the batch a way there and back.
 
 use diesel::pg::Pg;
@@ -19,106 +19,77 @@ use crate::prepared::prepared;
 use crate::schema::{claim, idempotency as answer};
 use crate::tasks::{self, InsertTasks, NewTask};
 
-/// A key, and whose it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key<'a> {
-    /// The customer.
-    pub customer: &'a str,
-    /// The key.
-    pub key: &'a str,
-}
-
-/// The answers given under keys, in their order, and the state of what is in force. Nothing is held meanwhile: of two who file
-/// under one key at the same moment, the table's own key refuses the second.
-pub fn begin(connection: &mut Connection, keys: &[Key<'_>]) -> StoreResult<(Vec<Option<SavedAnswer>>, State)> {
-    let mut asked = AskKeys::with_capacity(keys.len());
-    for key in keys {
-        asked.push(key.customer, key.key);
-    }
-    let rows: Vec<(Option<SavedAnswer>, Option<State>)> = asked.load(connection)?;
-    let (mut answers, mut seen) = (Vec::with_capacity(rows.len()), None);
-    for (given, state) in rows {
-        answers.push(given);
-        seen = seen.or(state);
-    }
-    Ok((answers, seen.ok_or_else(|| StoreError::corrupt("no key was asked for"))?))
-}
-
-prepared! {
-    AskKeys { customer_id: &'a str => Text, key: &'a str => Text }
-        -> (Nullable<answer::SqlType>, Nullable<StateColumns>),
-    "SELECT given.customer_id, given.key, given.request_hash, given.status, given.location,
-            given.body, given.created_at,
-            state.names, state.source_hashes, state.loaded_at, state.versions, state.has_listeners FROM",
-    "WITH ORDINALITY AS asked (customer_id, key, place)
-     LEFT JOIN LATERAL (SELECT customer_id, key, request_hash, status, location, body, created_at FROM idempotency
-                        WHERE idempotency.customer_id = asked.customer_id COLLATE \"C\" AND idempotency.key = asked.key COLLATE \"C\"
-                        OFFSET 0) AS given ON true
-     LEFT JOIN (SELECT ARRAY(SELECT name FROM incident ORDER BY name) AS names,
-                       ARRAY(SELECT source_hash FROM incident ORDER BY name) AS source_hashes,
-                       ARRAY(SELECT loaded_at FROM incident ORDER BY name) AS loaded_at,
-                       ARRAY(SELECT id FROM policy_version WHERE approved_at IS NOT NULL AND retired_at IS NULL ORDER BY id) AS versions,
-                       EXISTS(SELECT FROM webhook WHERE purpose = 'events' AND disabled_at IS NULL) AS has_listeners
-               ) AS state ON asked.place = 1
-     ORDER BY asked.place"
-}
-
-/// Who reports what.
+/// What has to be known of a report.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
-    /// The incident's key.
-    pub incident_key: i32,
-    /// The service's key.
-    pub service_key: i32,
+pub struct Question<'a> {
     /// The customer.
     pub customer: &'a str,
+    /// The key that it came under.
+    pub key: &'a str,
+    /// The incident's key; 0 where the report belongs to none.
+    pub incident_key: i32,
+    /// The service's key; 0 where the report belongs to none.
+    pub service_key: i32,
     /// What is claimed; none where nothing is.
     pub loss: Option<Uuid>,
 }
 
-/// What is known of a customer.
+/// What is known.
 #[derive(Debug, Default)]
-pub struct Record {
-    /// What he held at the service, by reference.
+pub struct Known {
+    /// The answer given under the key.
+    pub given: Option<SavedAnswer>,
+    /// What the customer held at the service, by reference.
     pub held: Vec<HeldRow>,
     /// The claim in which he claimed the same loss before.
     pub first: Option<ClaimRow>,
 }
 
-/// What is known, for each who is asked for in their order.
-pub fn records(connection: &mut Connection, all: &[Asked<'_>]) -> StoreResult<Vec<Record>> {
-    let mut records: Vec<Record> = all.iter().map(|_| Record::default()).collect();
-    if all.is_empty() {
-        return Ok(records);
+/// What is known of each report, in their order, and the state of what is in force. Nothing is held meanwhile: of two who file
+/// under one key, or the same loss, at the same moment, the tables' own keys refuse the second.
+pub fn ask(connection: &mut Connection, questions: &[Question<'_>]) -> StoreResult<(Vec<Known>, State)> {
+    let mut ask = Ask::with_capacity(questions.len());
+    for (question, place) in questions.iter().zip(0..) {
+        let Question { customer, key, incident_key, service_key, loss } = *question;
+        ask.push(place, customer, key, incident_key, service_key, loss);
     }
-    let mut ask = AskRecords::with_capacity(all.len());
-    for (asked, place) in all.iter().zip(0..) {
-        ask.push(place, asked.incident_key, asked.service_key, asked.customer, asked.loss);
+    let mut known: Vec<Known> = questions.iter().map(|_| Known::default()).collect();
+    let mut seen = None;
+    let rows: Vec<Answered> = ask.load(connection)?;
+    for (place, given, held, first, state) in rows {
+        let one = usize::try_from(place).ok().and_then(|place| known.get_mut(place));
+        let one = one.ok_or_else(|| StoreError::corrupt("something is known that nobody asked for"))?;
+        one.given = given;
+        one.held.extend(held);
+        one.first = first;
+        seen = seen.or(state);
     }
-    let rows: Vec<(i32, Option<HeldRow>, Option<ClaimRow>)> = ask.load(connection)?;
-    for (place, held, first) in rows {
-        let record = usize::try_from(place).ok().and_then(|place| records.get_mut(place));
-        let record = record.ok_or_else(|| StoreError::corrupt("a record that nobody asked for"))?;
-        record.held.extend(held);
-        record.first = first;
-    }
-    Ok(records)
+    Ok((known, seen.ok_or_else(|| StoreError::corrupt("nothing was asked for"))?))
 }
+
+/// A row for each holding of each report; one where there is none.
+type Answered = (i32, Option<SavedAnswer>, Option<HeldRow>, Option<ClaimRow>, Option<State>);
 
 // One look into each index for each: lists side by side would be looked up in every combination.
 prepared! {
-    AskRecords {
+    Ask {
         place: i32 => Integer,
+        customer_id: &'a str => Text,
+        key: &'a str => Text,
         incident_id: i32 => Integer,
         service_id: i32 => Integer,
-        customer_id: &'a str => Text,
         loss: Option<Uuid> => Nullable<SqlUuid>,
-    } -> (Integer, Nullable<HeldColumns>, Nullable<claim::SqlType>),
-    "SELECT asked.place, held.customer_id, held.service_id, held.reference, held.facts,
+    } -> (Integer, Nullable<answer::SqlType>, Nullable<HeldColumns>, Nullable<claim::SqlType>, Nullable<StateColumns>),
+    "SELECT asked.place, given.customer_id, given.key, given.request_hash, given.status, given.location, given.body, given.created_at,
+            held.customer_id, held.service_id, held.reference, held.facts,
             claimed.customer_id, claimed.id, claimed.reference, claimed.incident_id, claimed.service_id, claimed.state, claimed.facts,
             claimed.version, claimed.created_at, claimed.submitted_at, claimed.updated_at, claimed.kind, claimed.channel,
-            claimed.loss, claimed.duplicate_of, claimed.credited_at FROM",
-    "AS asked (place, incident_id, service_id, customer_id, loss)
+            claimed.loss, claimed.duplicate_of, claimed.credited_at,
+            state.names, state.source_hashes, state.loaded_at, state.versions, state.has_listeners FROM",
+    "AS asked (place, customer_id, key, incident_id, service_id, loss)
+     LEFT JOIN LATERAL (SELECT customer_id, key, request_hash, status, location, body, created_at FROM idempotency
+                        WHERE idempotency.customer_id = asked.customer_id COLLATE \"C\" AND idempotency.key = asked.key COLLATE \"C\"
+                        OFFSET 0) AS given ON true
      LEFT JOIN LATERAL (SELECT customer_id, service_id, reference, facts
                         FROM holding WHERE holding.incident_id = asked.incident_id AND holding.service_id = asked.service_id
                                            AND holding.customer_id = asked.customer_id COLLATE \"C\"
@@ -126,7 +97,13 @@ prepared! {
      LEFT JOIN LATERAL (SELECT customer_id, id, reference, incident_id, service_id, state, facts, version, created_at,
                                submitted_at, updated_at, kind, channel, loss, duplicate_of, credited_at
                         FROM claim WHERE claim.customer_id = asked.customer_id COLLATE \"C\" AND claim.loss = asked.loss
-                        OFFSET 0) AS claimed ON true"
+                        OFFSET 0) AS claimed ON true
+     LEFT JOIN (SELECT ARRAY(SELECT name FROM incident ORDER BY name) AS names,
+                       ARRAY(SELECT source_hash FROM incident ORDER BY name) AS source_hashes,
+                       ARRAY(SELECT loaded_at FROM incident ORDER BY name) AS loaded_at,
+                       ARRAY(SELECT id FROM policy_version WHERE approved_at IS NOT NULL AND retired_at IS NULL ORDER BY id) AS versions,
+                       EXISTS(SELECT FROM webhook WHERE purpose = 'events' AND disabled_at IS NULL) AS has_listeners
+               ) AS state ON asked.place = 0"
 }
 
 /// What is kept of a batch.

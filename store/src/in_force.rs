@@ -1,4 +1,4 @@
-//! What is in force: whoever keeps what was loaded asks, with what else he asks ([`crate::filing::begin`]), whether it still holds.
+//! What is in force: whoever keeps what was loaded asks, with what else he asks ([`crate::filing::ask`]), whether it still holds.
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;

@@ -13,6 +13,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{StoreError, StoreResult};
 
+/// What most assessments take, so that one's text grows into no larger room while it is written.
+const USUAL: usize = 4096;
+
 /// The text of a `json` or `text` column, byte for byte; not looked into before somebody reads it.
 #[derive(Debug, Clone, PartialEq, Eq, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Text)]
@@ -21,7 +24,9 @@ pub struct JsonText(Box<str>);
 impl JsonText {
     /// Writes a value.
     pub fn of(value: &impl Serialize) -> StoreResult<Self> {
-        Ok(Self(serde_json::to_string(value).map_err(StoreError::corrupt)?.into_boxed_str()))
+        let mut text = Vec::with_capacity(USUAL);
+        serde_json::to_writer(&mut text, value).map_err(StoreError::corrupt)?;
+        Ok(Self(String::from_utf8(text).map_err(StoreError::corrupt)?.into_boxed_str()))
     }
 
     /// Reads a value; a text that is not one is corrupt.

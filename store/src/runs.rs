@@ -110,8 +110,9 @@ const SAMPLES_A_CHUNK: i64 = 100;
 const PARTS: i64 = 1 << 14;
 
 /// Cuts an incident into ranges of at most about `chunk_size` holdings and claims, by customer. A customer is never cut in
-/// two; the first range is open below and the last above, so that nobody falls between. Where the cuts are makes no
-/// difference to what is issued, so they are told from a sample: a run of millions begins at once.
+/// two; the first range is open below and the last above, so that nobody falls between. The last ones are small, so that
+/// workers come home together. Where the cuts are makes no difference to what is issued, so they are told from a sample: a
+/// run of millions begins at once.
 pub fn ranges(connection: &mut Connection, incident_key: i32, chunk_size: i64) -> StoreResult<Vec<Chunk>> {
     let subjects = subjects(connection, incident_key)?;
     let size = (subjects / CHUNKS_TO_SHARE).max(SMALLEST_CHUNK).min(chunk_size).max(1);
@@ -125,10 +126,11 @@ pub fn ranges(connection: &mut Connection, incident_key: i32, chunk_size: i64) -
              SELECT customer_id FROM claim
              WHERE incident_id = $1 AND state IN ('approved', 'partly_approved') AND (uuid_hash(id) & ($4 - 1)) < $3
          ), numbered AS (
-             SELECT customer_id, row_number() OVER (ORDER BY customer_id) AS place FROM subject
+             SELECT customer_id, row_number() OVER (ORDER BY customer_id) AS place, count(*) OVER () AS places FROM subject
          ), edge AS (
              SELECT NULL::text COLLATE \"C\" AS from_customer
-             UNION ALL SELECT DISTINCT customer_id FROM numbered WHERE place % $2 = 0
+             UNION ALL SELECT DISTINCT customer_id FROM numbered
+             WHERE place % $2 = 0 OR (places > 8 * $2 AND place > places - 2 * $2 AND place % greatest($2 / 4, 1) = 0)
          )
          SELECT (row_number() OVER w)::integer AS seq, from_customer, lead(from_customer) OVER w AS till_customer
          FROM edge WINDOW w AS (ORDER BY from_customer NULLS FIRST) ORDER BY seq",

@@ -79,7 +79,8 @@ pub fn parse<T: DeserializeOwned + Validate>(body: &[u8]) -> ApiResult<T> {
 /// Refuses texts with U+0000, which JSON can write and PostgreSQL cannot keep.
 fn refuse_nul(body: &[u8]) -> ApiResult<()> {
     let written = |bytes: &[u8]| bytes.eq_ignore_ascii_case(b"\\u0000");
-    if !body.windows(6).any(written) {
+    // Most bodies escape nothing, and a single byte is looked for many times faster.
+    if !body.contains(&b'\\') || !body.windows(6).any(written) {
         return Ok(());
     }
     // What cannot be read at all is told so by whoever reads it.

@@ -17,7 +17,7 @@ use crate::use_cases::claims::{self, Filed, MAX_BATCH, Order};
 /// How many batches are under way at once: while one waits for the disk, others are assessed.
 const WRITERS: usize = 3;
 /// How many reports make it worth to write beside another writer: fewer wait until it comes back, since each batch costs a commit
-/// and three statements however small it is.
+/// and two statements however small it is.
 const WORTH_IT: usize = 8;
 /// How long a writer stays for what comes next before it gives back its thread and its connection.
 const STAYS: Duration = Duration::from_millis(100);

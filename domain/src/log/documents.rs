@@ -43,7 +43,11 @@ impl EntryDocument {
     /// The hash of what the entry says; kept beside it from the moment it is written.
     #[must_use]
     pub fn content_hash(&self) -> Option<Hash> {
-        canonical::hash(&Self { entry: None, ..self.clone() })
+        // One that has no number yet, as whatever is just written, is not copied for it.
+        match self.entry {
+            None => canonical::hash(self),
+            Some(_) => canonical::hash(&Self { entry: None, ..self.clone() }),
+        }
     }
 
     /// Its leaf in the log.

@@ -65,7 +65,9 @@ maintenance_work_mem = 128MB
 # Not posix where /dev/shm is as small as in a container: parallel queries would fail with \"no space left on device\".
 dynamic_shared_memory_type = {shared_memory}
 
-# Log. The batch job writes hundreds of megabytes in seconds: rare checkpoints, small page images.
+# Log. The batch job writes hundreds of megabytes in seconds: rare checkpoints, small page images, and a writer that is
+# awake, so that a chunk's commit finds most of its log written.
+wal_writer_delay = 20ms
 max_wal_size = {max_wal_size_mb}MB
 min_wal_size = 256MB
 wal_buffers = 16MB

@@ -12,7 +12,7 @@ use redress_domain::notice::Event;
 use redress_store::claims::{AssessmentRow, ClaimRow};
 use redress_store::connection::in_transaction;
 use redress_store::failpoint::{self, Guard};
-use redress_store::filing::{self, Asked, Key};
+use redress_store::filing::{self, Known, Question};
 use redress_store::holdings::HeldRow;
 use redress_store::idempotency::SavedAnswer;
 use redress_store::{Connection, JsonText, Session, StoreError};
@@ -51,16 +51,17 @@ impl Order {
         Self { new, key, actor, request_hash: Sha256::digest(request).into() }
     }
 
-    /// Whose key it is: keys of different customers never meet.
-    fn name(&self) -> Key<'_> {
-        Key { customer: self.new.customer.as_str(), key: &self.key }
-    }
-
     /// What the answer is sealed for.
     fn context(&self) -> String {
         format!("answer/{}/{}", self.new.customer, self.key)
     }
 }
+
+/// What most answers take, so that one grows into no larger room while it is written.
+const USUAL_ANSWER: usize = 2048;
+
+/// How often a batch is asked for anew because what is in force changed meanwhile.
+const MOST_QUESTIONS: u32 = 5;
 
 /// What filing led to.
 #[derive(Debug)]
@@ -201,30 +202,64 @@ impl Batch<'_> {
     }
 }
 
+/// What is known of a batch: of each report what it states, or its fault, and what is stored of it.
+struct Loaded<'a> {
+    reports: Vec<Result<Report<'a>, FieldFault>>,
+    known: Vec<Known>,
+    has_listeners: bool,
+}
+
+/// Loads all by one question. What reports are read by is what was last seen; where it is no longer so, they are read and asked for
+/// again by what is.
+fn load<'a>(app: &App, connection: &mut Connection, orders: &[&'a Order]) -> AppResult<Loaded<'a>> {
+    let mut incidents = app.in_force.last_seen();
+    for _ in 0..MOST_QUESTIONS {
+        let reports: Vec<_> = orders.iter().map(|order| read(app, order, &incidents)).collect();
+        let questions: Vec<_> = orders.iter().zip(&reports).map(|(order, report)| question(order, report)).collect();
+        let (known, state) = filing::ask(connection, &questions)?;
+        let now = app.in_force.of(app, connection, &state, orders.iter().map(|order| &order.new.incident))?;
+        let is_as_seen = |order: &&Order| match (incidents.get(&order.new.incident), now.get(&order.new.incident)) {
+            (Some(seen), Some(now)) => Arc::ptr_eq(seen, now),
+            (seen, now) => seen.is_none() && now.is_none(),
+        };
+        if orders.iter().all(is_as_seen) {
+            return Ok(Loaded { reports, known, has_listeners: state.has_listeners });
+        }
+        incidents = now;
+    }
+    Err(StoreError::Contention("what is in force changes faster than reports are read".into()).into())
+}
+
+/// What has to be known of a report; of one that cannot be read only whether its key was used.
+fn question<'q>(order: &'q Order, report: &Result<Report<'_>, FieldFault>) -> Question<'q> {
+    let (incident_key, service_key, loss) = match report {
+        Ok(report) => (report.ground.found.key, report.service_key, report.loss),
+        Err(_) => (0, 0, None),
+    };
+    Question { customer: order.new.customer.as_str(), key: &order.key, incident_key, service_key, loss }
+}
+
 /// Loads all and decides each; reads only.
 fn decide<'a>(app: &App, connection: &mut Connection, orders: &[&'a Order]) -> AppResult<(Vec<Step>, Batch<'a>)> {
     let at = now();
-    let keys: Vec<Key<'_>> = orders.iter().map(|order| order.name()).collect();
-    let (given, state) = filing::begin(connection, &keys)?;
-    let mut steps = known_answers(app, orders, &keys, given)?;
-    let incidents = app.in_force.of(app, connection, &state, orders.iter().map(|order| &order.new.incident))?;
-    let mut reports = Vec::with_capacity(orders.len());
+    let Loaded { reports, mut known, has_listeners } = load(app, connection, orders)?;
+    let mut steps = known_answers(app, orders, &mut known)?;
     let mut losses = HashSet::new();
-    for (step, order) in steps.iter_mut().zip(orders).filter(|(step, _)| step.is_none()) {
-        match read(app, order, &incidents) {
-            Ok(report) if report.loss.is_some_and(|loss| !losses.insert((&order.new.customer, loss))) => {
+    let mut due = Vec::with_capacity(orders.len());
+    for ((step, report), known) in steps.iter_mut().zip(reports).zip(&known).filter(|((step, _), _)| step.is_none()) {
+        match report {
+            Ok(report) if report.loss.is_some_and(|loss| !losses.insert((&report.order.new.customer, loss))) => {
                 *step = Some(Step::Later);
             }
-            Ok(report) => reports.push((step, report)),
+            Ok(report) => due.push((step, report, known)),
             Err((pointer, detail)) => *step = Some(Step::Done(Filed::Field(pointer, detail))),
         }
     }
-    let records = filing::records(connection, &reports.iter().map(|(_, report)| report.asked()).collect::<Vec<_>>())?;
-    let (mut all, mut answers) = (Vec::with_capacity(reports.len()), Vec::with_capacity(reports.len()));
+    let (mut all, mut answers) = (Vec::with_capacity(due.len()), Vec::with_capacity(due.len()));
     let mut merges = Vec::new();
-    for ((step, report), record) in reports.into_iter().zip(&records) {
-        let first = record.first.as_ref();
-        let mut kept = match keep(app, &report, first, &record.held, at)? {
+    for (step, report, known) in due {
+        let first = known.first.as_ref();
+        let mut kept = match keep(app, &report, first, &known.held, at)? {
             Ok(kept) => kept,
             Err((pointer, detail)) => {
                 *step = Some(Step::Done(Filed::Field(pointer, detail)));
@@ -241,43 +276,26 @@ fn decide<'a>(app: &App, connection: &mut Connection, orders: &[&'a Order]) -> A
         all.push(kept);
     }
     let done = steps.into_iter().map(|step| step.ok_or_else(|| StoreError::corrupt("a report came to nothing").into()));
-    let batch = Batch { kept: all, answers, merges, has_listeners: state.has_listeners, at };
+    let batch = Batch { kept: all, answers, merges, has_listeners, at };
     Ok((done.collect::<AppResult<_>>()?, batch))
 }
 
 /// Answers what was answered before; the others are to be filed.
-fn known_answers(
-    app: &App,
-    orders: &[&Order],
-    keys: &[Key<'_>],
-    given: Vec<Option<SavedAnswer>>,
-) -> AppResult<Vec<Option<Step>>> {
+fn known_answers(app: &App, orders: &[&Order], known: &mut [Known]) -> AppResult<Vec<Option<Step>>> {
     let (mut names, mut steps) = (HashSet::new(), Vec::with_capacity(orders.len()));
-    for ((order, key), given) in orders.iter().zip(keys).zip(given) {
-        steps.push(match given {
-            _ if !names.insert(*key) => Some(Step::Later),
+    for (order, known) in orders.iter().zip(known) {
+        steps.push(match known.given.take() {
+            _ if !names.insert((&order.new.customer, &order.key)) => Some(Step::Later),
             None => None,
             Some(saved) if saved.request_hash != order.request_hash => Some(Step::Done(Filed::KeyReused)),
             Some(saved) => {
                 let body = app.secrets.open(&saved.body, &order.context())?;
-                let location = saved.location.clone().unwrap_or_default();
+                let location = saved.location.unwrap_or_default();
                 Some(Step::Done(Filed::Answer { body, location, replayed: true }))
             }
         });
     }
     Ok(steps)
-}
-
-impl Report<'_> {
-    /// What has to be known of it.
-    fn asked(&self) -> Asked<'_> {
-        Asked {
-            incident_key: self.ground.found.key,
-            service_key: self.service_key,
-            customer: self.order.new.customer.as_str(),
-            loss: self.loss,
-        }
-    }
 }
 
 /// Finds where a report belongs and reads what it states.
@@ -385,7 +403,8 @@ fn answer(app: &App, report: &Report<'_>, kept: &mut Kept, first: Option<&ClaimR
 
 /// The answer as it is kept under its key, and as it is given.
 fn saved(app: &App, order: &Order, answer: &ClaimAnswer, at: DateTime<Utc>) -> AppResult<(SavedAnswer, Filed)> {
-    let body = serde_json::to_vec(answer).map_err(StoreError::corrupt)?;
+    let mut body = Vec::with_capacity(USUAL_ANSWER);
+    serde_json::to_writer(&mut body, answer).map_err(StoreError::corrupt)?;
     let location = format!("/v1/claims/{}", answer.id);
     let saved = SavedAnswer {
         customer_id: order.new.customer.to_string(),
