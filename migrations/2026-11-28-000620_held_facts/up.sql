@@ -19,3 +19,12 @@ FROM holding_by_columns ORDER BY incident_id, customer_id, service_id, reference
 DROP TABLE holding_by_columns;
 ALTER TABLE holding ADD PRIMARY KEY (incident_id, customer_id, service_id, reference);
 GRANT SELECT, INSERT, UPDATE, DELETE ON holding TO redress_app;
+
+-- What was known of the table went with it; of an empty one nothing is to be known.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM holding) THEN
+        ANALYZE holding;
+    END IF;
+END
+$$;
