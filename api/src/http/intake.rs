@@ -15,7 +15,7 @@ use crate::error::AppResult;
 use crate::use_cases::claims::{self, Filed, MAX_BATCH, Order};
 
 /// How many batches are under way at once: while one waits for the disk, others are assessed.
-const WRITERS: usize = 3;
+const WRITERS: usize = 2;
 /// How many reports make it worth to write beside another writer: fewer wait until it comes back, since each batch costs a commit
 /// and two statements however small it is.
 const WORTH_IT: usize = 8;

@@ -11,6 +11,7 @@ mod commit;
 mod context;
 mod plan;
 mod tally;
+mod verdict;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;

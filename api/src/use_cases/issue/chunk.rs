@@ -1,13 +1,12 @@
 //! One chunk of a run: load all, then decide by pure functions, customer by customer; a credit goes out as it is decided.
 
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use chrono::Utc;
 use redress_domain::id::{CustomerId, PolicyId};
 use redress_domain::ledger::TransferCode;
 use redress_domain::policy::{
-    CapScope, Change, ClaimView, Entry, Facts, Given, Input, Outcome, Programme, Settled, Subject, Used, settle,
+    CapScope, Change, ClaimView, Entry, Facts, Given, Input, Programme, Settled, Subject, Used, settle,
 };
 use redress_domain::{Amount, Asset, AssetCode, Holding};
 use redress_store::failpoint::{Guard, is_without};
@@ -24,6 +23,7 @@ use uuid::Uuid;
 use super::Tally;
 use super::context::{Context, Issuing, Route};
 use super::tally::Count;
+use super::verdict::{Alike, Said, Told, Verdict};
 use crate::error::{AppError, AppResult};
 use crate::use_cases::claims::{AwardView, stated_facts};
 
@@ -207,92 +207,6 @@ struct Corrupt {
     error: StoreError,
 }
 
-/// What is said of one subject, apart from whose it is.
-struct Verdict {
-    said: Said,
-    /// What is to be credited, by the place of the asset.
-    due: Vec<(usize, Amount)>,
-    /// Whether a cap over everybody cut something off.
-    is_cut: bool,
-}
-
-enum Said {
-    Granted,
-    /// By the rule in this place.
-    Declined(usize),
-    /// By the people of this queue.
-    Review(String),
-    Pending,
-    Failed(String),
-}
-
-impl Verdict {
-    fn of(issuing: &Issuing, settled: &Settled<'_>) -> AppResult<Self> {
-        let said = match &settled.outcome {
-            Ok(Outcome::Award { .. }) => Said::Granted,
-            Ok(Outcome::Decline { rule, .. }) => Said::Declined(rule.place()),
-            Ok(Outcome::Review { queue, .. }) => Said::Review((*queue).to_owned()),
-            Ok(Outcome::Pending { .. }) => Said::Pending,
-            Err(error) => Said::Failed(error.to_string()),
-        };
-        let of_all = |change: &Change<'_>| matches!(change, Change::Cap { scope: CapScope::Programme, .. });
-        let is_cut = settled.due.iter().flat_map(|due| &due.changes).any(of_all);
-        let mut due = Vec::new();
-        for one in settled.due.iter().filter(|due| due.to_credit > Amount::ZERO) {
-            due.push((place_of(issuing, one.asset.code())?, one.to_credit));
-        }
-        Ok(Self { said, due, is_cut })
-    }
-}
-
-/// The place of an asset among those of a policy.
-fn place_of(issuing: &Issuing, code: &AssetCode) -> AppResult<usize> {
-    let policy = &issuing.active.policy;
-    let place = policy.assets().iter().position(|asset| asset.code() == code);
-    place.ok_or_else(|| StoreError::corrupt(format!("policy {} has no asset {code}", policy.id())).into())
-}
-
-/// What was said of a customer without claims or earlier credits, to be said again of the next who holds the same: by the
-/// services and the facts of his holdings, one after the other. Policies are pure: only a cap, or a policy that reads whose a
-/// holding is, could tell the two apart, and such services are not in it.
-#[derive(Default)]
-struct Alike {
-    known: foldhash::HashMap<Vec<(i32, u64)>, Rc<[Told]>>,
-    /// The holdings of the customer at hand.
-    key: Vec<(i32, u64)>,
-}
-
-/// What one policy says of one holding of such a customer.
-struct Told {
-    /// The holding's place among his.
-    row: usize,
-    /// The policy's place in [`Context::issuing`].
-    place: usize,
-    verdict: Verdict,
-}
-
-impl Alike {
-    /// How many different customers are remembered, at most.
-    const MOST: usize = 4_096;
-
-    /// Whether what is said of whoever has these holdings can be said again of others.
-    fn look_at(&mut self, context: &Context<'_>, rows: &[HeldRow]) -> bool {
-        self.key.clear();
-        for row in rows {
-            let number = match context.of_service(row.service_id).next() {
-                Some(_) => row.facts.number().filter(|_| context.says_alike(row.service_id)),
-                // Nobody asks what it is.
-                None => Some(u64::MAX),
-            };
-            match number {
-                Some(number) => self.key.push((row.service_id, number)),
-                None => return false,
-            }
-        }
-        true
-    }
-}
-
 struct Plan<'a, 's> {
     context: &'a Context<'a>,
     posting_id: i64,
@@ -393,7 +307,7 @@ impl<'a, 's> Plan<'a, 's> {
         };
         self.own.clear();
         let is_new = claims.is_empty() && credited.is_empty() && self.alike.look_at(self.context, rows);
-        match is_new.then(|| self.alike.known.get(self.alike.key.as_slice()).cloned()).flatten() {
+        match is_new.then(|| self.alike.told()).flatten() {
             Some(told) => self.say_again(customer, rows, &told)?,
             None => self.settle(customer, rows, claims, credited, is_new)?,
         }
@@ -464,8 +378,8 @@ impl<'a, 's> Plan<'a, 's> {
                 all_told.push(Told { row, place: item.issuing.place, verdict });
             }
         }
-        if is_new && self.alike.known.len() < Alike::MOST {
-            self.alike.known.insert(self.alike.key.clone(), all_told.into());
+        if is_new {
+            self.alike.remember(all_told);
         }
         Ok(())
     }
