@@ -119,23 +119,18 @@ pub fn suspense_account(service: &ServiceId, asset: &AssetCode) -> String {
 /// The name of the group of views that tell expense by policy.
 pub const EXPENSE_BY_POLICY: &str = "expense-by-policy";
 
-/// The ids of the credits of one incident under one policy.
+/// The ids of the credits of one incident under one policy: what they have in common is hashed once.
 ///
 /// Two attempts at the same raise meet the same id whatever their run, worker or policy version, and the primary key lets only
-/// one of them in. What is the same for all is hashed once, and fills whole blocks: a credit's id then costs one more.
+/// one of them in.
 #[derive(Debug, Clone)]
 pub struct CreditIds(Sha256);
 
 impl CreditIds {
-    /// SHA-256 hashes by blocks of so many bytes.
-    const BLOCK: usize = 64;
-
     /// The ids of this incident and policy.
     #[must_use]
     pub fn new(incident: &IncidentId, policy: &PolicyId) -> Self {
-        let mut same = format!("redress credit 2\0{incident}\0{policy}\0").into_bytes();
-        same.resize(same.len().next_multiple_of(Self::BLOCK), 0);
-        Self(Sha256::new_with_prefix(same))
+        Self(Sha256::new_with_prefix(format!("redress credit 1\0{incident}\0{policy}")))
     }
 
     /// The id of the credit that raises what a subject has of an asset from `before` to more. A version that grants more starts
@@ -144,11 +139,11 @@ impl CreditIds {
     #[must_use]
     pub fn of(&self, customer: &CustomerId, subject: &str, asset: &AssetCode, before: Amount) -> TransferId {
         let mut hash = self.0.clone();
-        hash.update(before.minor().to_be_bytes());
         for part in [customer.as_str(), subject, asset.as_str()] {
-            hash.update(part.as_bytes());
             hash.update([0]);
+            hash.update(part.as_bytes());
         }
+        hash.update(before.minor().to_be_bytes());
         derived(hash)
     }
 }
@@ -188,5 +183,7 @@ mod tests {
             assert_ne!(first, other);
         }
         assert_eq!(first.0.get_version_num(), 8);
+        // As every credit ever issued has it: `verify` derives them again.
+        assert_eq!(first.0.to_string(), "951c0d14-2bca-830f-8db9-502e02d5c9b4");
     }
 }

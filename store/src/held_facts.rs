@@ -96,6 +96,8 @@ impl HeldFacts {
 
 /// How many texts are remembered, at most.
 const REMEMBERED: usize = 4_096;
+/// How long a text may be to be remembered, in bytes: what a thread keeps stays small.
+const LONGEST: usize = 512;
 /// How many rows are read without looking for their like where that did not pay.
 const LEFT_ALONE: usize = 16 * REMEMBERED;
 
@@ -114,6 +116,9 @@ thread_local! {
 
 impl Memory {
     fn read(&mut self, text: &[u8]) -> HeldFacts {
+        if text.len() > LONGEST {
+            return HeldFacts::parse(text, None);
+        }
         if self.left_alone > 0 {
             self.left_alone -= 1;
             return HeldFacts::parse(text, None);

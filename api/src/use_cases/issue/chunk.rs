@@ -82,19 +82,7 @@ pub(super) struct Planned<'a> {
 type Credited = HashMap<(PolicyId, Word), Vec<Given>>;
 
 /// Takes the credits, each as it is decided.
-pub(super) trait Sink {
-    /// Takes one.
-    fn take(&mut self, credit: &TransferRow) -> AppResult<()>;
-}
-
-/// For a plan, which only counts.
-pub(super) struct Nowhere;
-
-impl Sink for Nowhere {
-    fn take(&mut self, _credit: &TransferRow) -> AppResult<()> {
-        Ok(())
-    }
-}
+pub(super) type Sink<'s> = dyn FnMut(&TransferRow) -> AppResult<()> + 's;
 
 /// All that a chunk is decided from.
 pub(super) struct Loaded<'a> {
@@ -123,7 +111,7 @@ impl<'a> Loaded<'a> {
     }
 
     /// Decides the chunk; each credit goes out with this posting's key.
-    pub(super) fn decide(self, posting_id: i64, sink: &mut dyn Sink) -> AppResult<Planned<'a>> {
+    pub(super) fn decide(self, posting_id: i64, sink: &mut Sink<'_>) -> AppResult<Planned<'a>> {
         let Self { context, held, granted, mut credited, programme, parts } = self;
         let mut plan = Plan::new(context, programme, parts, posting_id, sink);
         let mut held = held.as_slice();
@@ -210,7 +198,7 @@ struct Corrupt {
 struct Plan<'a, 's> {
     context: &'a Context<'a>,
     posting_id: i64,
-    sink: &'s mut dyn Sink,
+    sink: &'s mut Sink<'s>,
     programme: Programme,
     counts: Vec<Count<'a>>,
     planned: Planned<'a>,
@@ -265,7 +253,7 @@ impl<'a, 's> Plan<'a, 's> {
         programme: Programme,
         parts: Vec<ProgrammePart<'a>>,
         posting_id: i64,
-        sink: &'s mut dyn Sink,
+        sink: &'s mut Sink<'s>,
     ) -> Self {
         let counts = context.issuing.iter().map(|issuing| Count::new(&issuing.active.policy)).collect();
         let planned = Planned { programme: parts, ..Planned::default() };
@@ -465,7 +453,7 @@ impl<'a, 's> Plan<'a, 's> {
         let derived = issuing.ids.of(customer, name, code, before).0;
         let id = if is_without(Guard::Key) { Uuid::new_v4() } else { derived };
         self.own.push((id, name.clone()));
-        self.sink.take(&TransferRow {
+        (self.sink)(&TransferRow {
             customer_id: customer.clone().into(),
             id,
             posting_id: self.posting_id,

@@ -6,22 +6,16 @@ use chrono::Utc;
 use redress_domain::claim::{ClaimMove, ClaimState};
 use redress_domain::notice::Event;
 use redress_domain::policy::Used;
-use redress_store::ledger::{self, Recorder, TransferRow};
+use redress_store::ledger;
 use redress_store::notices::{self, NoticeRow};
 use redress_store::{Connection, StoreError, claims, run_lifecycle, runs};
 use uuid::Uuid;
 
 use super::Tally;
-use super::chunk::{Loaded, ProgrammePart, Sink, Sum};
+use super::chunk::{Loaded, ProgrammePart, Sum};
 use super::context::Context;
 use crate::error::{AppError, AppResult};
 use crate::use_cases::claims::desk;
-
-impl Sink for Recorder<'_> {
-    fn take(&mut self, credit: &TransferRow) -> AppResult<()> {
-        Ok(Recorder::take(self, credit)?)
-    }
-}
 
 /// Decides and writes a chunk, and returns its figures. The caller's transaction makes it all or nothing. What chunks have in
 /// common is touched last, each in one order, so that no two chunks wait for each other in a circle: caps, budgets, what the run
@@ -35,7 +29,9 @@ pub(super) fn commit(
 ) -> AppResult<Tally> {
     let posting = ledger::open_posting(connection, Some((run_id, seq)))?;
     let (id, about) = (posting.id(), loaded.subjects());
-    let mut planned = ledger::record_with(connection, id, about, |recorder| loaded.decide(id, recorder))?;
+    let mut planned = ledger::record_with(connection, id, about, |recorder| {
+        loaded.decide(id, &mut |credit| Ok(recorder.take(credit)?))
+    })?;
     let at = Utc::now();
     planned.exceptions.iter_mut().for_each(|row| row.run_id = run_id);
     runs::set_aside(connection, &planned.exceptions)?;

@@ -77,10 +77,15 @@ pub(super) struct Told {
 impl Alike {
     /// How many different customers are remembered, at most.
     const MOST: usize = 4_096;
+    /// How many holdings such a customer has, at most.
+    const MOST_HELD: usize = 16;
 
     /// Whether what is said of whoever has these holdings can be said again of others.
     pub(super) fn look_at(&mut self, context: &Context<'_>, rows: &[HeldRow]) -> bool {
         self.key.clear();
+        if rows.len() > Self::MOST_HELD {
+            return false;
+        }
         for row in rows {
             let number = match context.of_service(row.service_id).next() {
                 Some(_) => row.facts.number().filter(|_| context.says_alike(row.service_id)),
