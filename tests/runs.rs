@@ -353,3 +353,25 @@ fn over_http_a_run_is_planned_approved_executed_by_the_server_and_watched() {
         assert_eq!(issued(redress), 6_000);
     });
 }
+
+#[test]
+fn a_roster_is_cut_into_like_parts_and_none_of_them_reads_the_whole_ledger() {
+    Redress::test(|redress| {
+        prepared(redress, 24_000, "100000");
+        // As PostgreSQL has it unless an operator knows better; the private server is told.
+        redress.sql(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET random_page_cost = 4', current_database()); END $$",
+        );
+        assert_eq!(issue(redress, &[]).succeeds().json()["issued"], 24_000);
+        let sizes = redress.text("SELECT string_agg(tally ->> 'credits', ' ' ORDER BY seq) FROM run_chunk");
+        let sizes: Vec<u32> = sizes.split(' ').map(|size| size.parse().unwrap()).collect();
+        // Cut by a sample, about 4,000 each.
+        assert!((5..=9).contains(&sizes.len()) && sizes.iter().all(|size| *size < 6_500), "{sizes:?}");
+        // The last part has no end: it must be found by the index like any other.
+        let statistics = "FROM pg_stat_user_tables WHERE relname = 'transfer'";
+        let written = format!("SELECT n_tup_ins {statistics}");
+        wait_until("the workers' statistics have come", || redress.number(&written) > 24_000);
+        let read = redress.number(&format!("SELECT seq_tup_read {statistics}"));
+        assert!(read < 1_000, "{read} transfers were read one after the other");
+    });
+}

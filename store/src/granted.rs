@@ -3,14 +3,17 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use diesel::dsl::sql;
+use diesel::expression::ValidGrouping;
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::Bool;
 use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::error::StoreResult;
 use crate::json::JsonText;
+use crate::runs::Customers;
 use crate::schema::{assessment, claim, decision};
 
 /// A claim that was granted. One that has its credit still counts: another for the same loss must not be paid too.
@@ -34,20 +37,35 @@ pub struct GrantedClaim {
     pub awards: serde_json::Value,
 }
 
-/// What makes a claim one that a run reads: as the partial index over them has it.
-const READ: &str =
-    "(claim.state IN ('approved', 'partly_approved', 'issued', 'closed') OR claim.credited_at IS NOT NULL)";
+/// Whether a claim is one that a run reads: word for word as the partial index over them has it, which is only used for what is
+/// no parameter. Diesel's own `sql` would have it planned anew for each chunk.
+#[derive(QueryId, ValidGrouping)]
+struct IsRead;
+
+impl Expression for IsRead {
+    type SqlType = Bool;
+}
+
+impl QueryFragment<Pg> for IsRead {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "(claim.state IN ('approved', 'partly_approved', 'issued', 'closed') OR claim.credited_at IS NOT NULL)",
+        );
+        Ok(())
+    }
+}
+
+impl<Source> AppearsOnTable<Source> for IsRead {}
 
 /// The granted claims of the customers of a range, by customer and id. A claim that was credited and declined since is
 /// one of them and grants nothing: what it got still counts.
 pub fn of_range(
     connection: &mut Connection,
     incident_key: i32,
-    from: Option<&str>,
-    till: Option<&str>,
+    customers: Customers<'_>,
 ) -> StoreResult<Vec<GrantedClaim>> {
-    let mut decided = decided(connection, incident_key, from, till)?;
-    let mut granted = assessed(connection, incident_key, from, till)?;
+    let mut decided = decided(connection, incident_key, customers)?;
+    let mut granted = assessed(connection, incident_key, customers)?;
     // What people said comes after what the policy said.
     granted.retain_mut(|claim| match decided.remove(&claim.id) {
         Some((credited, later)) => {
@@ -69,24 +87,16 @@ pub fn of_range(
 fn assessed(
     connection: &mut Connection,
     incident_key: i32,
-    from: Option<&str>,
-    till: Option<&str>,
+    customers: Customers<'_>,
 ) -> StoreResult<Vec<GrantedClaim>> {
-    let mut query = claim::table
+    let mut granted: Vec<(GrantedRow, JsonText)> = claim::table
         .inner_join(
             assessment::table
                 .on(assessment::customer_id.eq(claim::customer_id).and(assessment::claim_id.eq(claim::id))),
         )
-        .filter(claim::incident_id.eq(incident_key).and(sql::<Bool>(READ)))
+        .filter(claim::incident_id.eq(incident_key).and(IsRead))
+        .filter(claim::customer_id.ge(customers.from).and(claim::customer_id.lt(customers.till)))
         .filter(assessment::outcome.eq("award"))
-        .into_boxed();
-    if let Some(from) = from {
-        query = query.filter(claim::customer_id.ge(from));
-    }
-    if let Some(till) = till {
-        query = query.filter(claim::customer_id.lt(till));
-    }
-    let mut granted: Vec<(GrantedRow, JsonText)> = query
         .order((claim::customer_id, claim::id, assessment::seq.desc()))
         .select((
             (
@@ -125,23 +135,15 @@ fn by_policy(row: GrantedRow, said: &JsonText) -> GrantedClaim {
 fn decided(
     connection: &mut Connection,
     incident_key: i32,
-    from: Option<&str>,
-    till: Option<&str>,
+    customers: Customers<'_>,
 ) -> StoreResult<HashMap<Uuid, (bool, GrantedClaim)>> {
-    let mut query = claim::table
+    let rows: Vec<(Option<DateTime<Utc>>, GrantedClaim)> = claim::table
         .inner_join(
             decision::table.on(decision::customer_id.eq(claim::customer_id).and(decision::claim_id.eq(claim::id))),
         )
-        .filter(claim::incident_id.eq(incident_key).and(sql::<Bool>(READ)))
+        .filter(claim::incident_id.eq(incident_key).and(IsRead))
+        .filter(claim::customer_id.ge(customers.from).and(claim::customer_id.lt(customers.till)))
         .filter(decision::in_force_at.is_not_null())
-        .into_boxed();
-    if let Some(from) = from {
-        query = query.filter(claim::customer_id.ge(from));
-    }
-    if let Some(till) = till {
-        query = query.filter(claim::customer_id.lt(till));
-    }
-    let rows: Vec<(Option<DateTime<Utc>>, GrantedClaim)> = query
         .order((claim::customer_id, claim::id, decision::seq))
         .select((
             claim::credited_at,

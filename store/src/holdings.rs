@@ -12,6 +12,7 @@ use smol_str::SmolStr;
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
 pub use crate::held_facts::HeldFacts;
+use crate::runs::Customers;
 use crate::schema::{holding, holding_incoming};
 use crate::word::Word;
 
@@ -192,17 +193,11 @@ pub fn of_customer(
 pub fn of_range<'c>(
     connection: &'c mut Connection,
     incident_key: i32,
-    from: Option<&'c str>,
-    till: Option<&'c str>,
+    customers: Customers<'c>,
 ) -> StoreResult<impl Iterator<Item = StoreResult<HeldRow>> + 'c> {
-    let mut query = holding::table.filter(holding::incident_id.eq(incident_key)).into_boxed();
-    if let Some(from) = from {
-        query = query.filter(holding::customer_id.ge(from));
-    }
-    if let Some(till) = till {
-        query = query.filter(holding::customer_id.lt(till));
-    }
-    let rows = query
+    let rows = holding::table
+        .filter(holding::incident_id.eq(incident_key))
+        .filter(holding::customer_id.ge(customers.from).and(holding::customer_id.lt(customers.till)))
         .order((holding::customer_id, holding::service_id, holding::reference))
         .select(HeldRow::as_select())
         .load_iter::<HeldRow, DefaultLoadingMode>(connection)?;

@@ -19,6 +19,7 @@ use crate::error::{StoreError, StoreResult};
 use crate::failpoint::{Guard, Point, is_without, reach};
 use crate::log::{ClosedSeal, Seal};
 pub use crate::programmes::{add_programme_use, programme_use};
+use crate::runs::Customers;
 use crate::schema::{account, asset, budget, incident, posting, posting_total, service, transfer};
 use crate::word::Word;
 
@@ -414,23 +415,13 @@ pub struct CreditedRow {
 }
 
 /// What was ever credited to the customers of a range, each credit a row.
-pub fn credited_of_range(
-    connection: &mut Connection,
-    from: Option<&str>,
-    till: Option<&str>,
-) -> StoreResult<Vec<CreditedRow>> {
+pub fn credited_of_range(connection: &mut Connection, customers: Customers<'_>) -> StoreResult<Vec<CreditedRow>> {
     if is_without(Guard::Memory) {
         return Ok(Vec::new());
     }
-    let rows = transfer::table
+    let found: Vec<(String, i32, String, i32, i64)> = transfer::table
         .filter(transfer::code.eq(TransferCode::Issue.number()))
-        .filter(transfer::customer_id.ge(from.unwrap_or("")))
-        .into_boxed();
-    let rows = match till {
-        Some(till) => rows.filter(transfer::customer_id.lt(till)),
-        None => rows,
-    };
-    let found: Vec<(String, i32, String, i32, i64)> = rows
+        .filter(transfer::customer_id.ge(customers.from).and(transfer::customer_id.lt(customers.till)))
         .select((
             transfer::customer_id,
             transfer::policy_version_id,

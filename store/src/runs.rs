@@ -1,9 +1,12 @@
 //! Runs of the batch job: a run is cut into chunks of customers, and a chunk commits whole or not at all.
 
+use std::sync::LazyLock;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Nullable, Text};
 
+use redress_domain::id::MAX_NAME_LENGTH;
 use redress_domain::run::RunState;
 
 use crate::connection::{Connection, ROWS_PER_STATEMENT};
@@ -82,6 +85,25 @@ pub struct Chunk {
     pub till: Option<String>,
 }
 
+impl Chunk {
+    /// Its customers.
+    #[must_use]
+    pub fn customers(&self) -> Customers<'_> {
+        Customers { from: self.from.as_deref().unwrap_or(""), till: self.till.as_deref().unwrap_or(&AFTER_ALL) }
+    }
+}
+
+/// A range of customers. It is closed on both sides even where a chunk is open: of a range with one end PostgreSQL thinks that a
+/// third of the table is in it, and reads all of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Customers<'a> {
+    pub(crate) from: &'a str,
+    pub(crate) till: &'a str,
+}
+
+/// What comes after every customer.
+static AFTER_ALL: LazyLock<String> = LazyLock::new(|| char::MAX.to_string().repeat(MAX_NAME_LENGTH + 1));
+
 /// The states in which nothing more can happen to a run.
 pub(crate) const FINAL: [&str; 2] = ["done", "cancelled"];
 
@@ -104,24 +126,30 @@ pub fn find_open(connection: &mut Connection, incident_key: i32) -> StoreResult<
 /// The least and the usual number of chunks that even a small incident is cut into, so that workers can share it.
 const SMALLEST_CHUNK: i64 = 4_000;
 const CHUNKS_TO_SHARE: i64 = 16;
-/// How many rows of a sample speak for a chunk: its size then differs from the wanted one by a tenth, give or take.
+/// How many rows of a sample speak for a chunk, out of how many that stand on the pages looked at: its size then differs from the
+/// wanted one by a fifth, give or take. Of a small roster every page is looked at.
 const SAMPLES_A_CHUNK: i64 = 100;
+const LOOKED_AT_A_CHUNK: i64 = 16 * SAMPLES_A_CHUNK;
+const LOOKED_AT: i64 = 64_000;
 /// Of how many parts a sample's share is told.
 const PARTS: i64 = 1 << 14;
 
 /// Cuts an incident into ranges of at most about `chunk_size` holdings and claims, by customer. A customer is never cut in
 /// two; the first range is open below and the last above, so that nobody falls between. The last ones are small, so that
-/// workers come home together. Where the cuts are makes no difference to what is issued, so they are told from a sample: a
-/// run of millions begins at once.
+/// workers come home together. Where the cuts are makes no difference to what is issued, so they are told from a sample, of
+/// pages and of the rows on them: a run of millions begins at once.
 pub fn ranges(connection: &mut Connection, incident_key: i32, chunk_size: i64) -> StoreResult<Vec<Chunk>> {
     let subjects = subjects(connection, incident_key)?;
     let size = (subjects / CHUNKS_TO_SHARE).max(SMALLEST_CHUNK).min(chunk_size).max(1);
     let part = (PARTS * SAMPLES_A_CHUNK / size).clamp(1, PARTS);
+    let looked_at = (subjects / size * LOOKED_AT_A_CHUNK).max(LOOKED_AT);
+    let pages = (PARTS.saturating_mul(looked_at) / subjects.max(1)).clamp(part, PARTS);
+    let number = |parts: i64| i32::try_from(parts).map_err(StoreError::corrupt);
     // Diesel has no words for window functions over a union, nor for a sample of less than one per cent.
     let rows: Vec<Range> = diesel::sql_query(
         "WITH subject AS (
-             SELECT customer_id FROM holding TABLESAMPLE BERNOULLI ($3::real * 100 / $4) REPEATABLE (0)
-             WHERE incident_id = $1
+             SELECT customer_id FROM holding TABLESAMPLE SYSTEM ($5::real * 100 / $4) REPEATABLE (0)
+             WHERE incident_id = $1 AND (hashtext(customer_id || reference) & ($4 - 1)) < $6
              UNION ALL
              SELECT customer_id FROM claim
              WHERE incident_id = $1 AND state IN ('approved', 'partly_approved') AND (uuid_hash(id) & ($4 - 1)) < $3
@@ -137,8 +165,10 @@ pub fn ranges(connection: &mut Connection, incident_key: i32, chunk_size: i64) -
     )
     .bind::<Integer, _>(incident_key)
     .bind::<BigInt, _>((size * part / PARTS).max(1))
-    .bind::<Integer, _>(i32::try_from(part).map_err(StoreError::corrupt)?)
-    .bind::<Integer, _>(i32::try_from(PARTS).map_err(StoreError::corrupt)?)
+    .bind::<Integer, _>(number(part)?)
+    .bind::<Integer, _>(number(PARTS)?)
+    .bind::<Integer, _>(number(pages)?)
+    .bind::<Integer, _>(number(PARTS * part / pages)?)
     .load(connection)?;
     Ok(rows.into_iter().map(|row| Chunk { seq: row.seq, from: row.from_customer, till: row.till_customer }).collect())
 }

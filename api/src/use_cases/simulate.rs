@@ -151,9 +151,8 @@ impl Run {
         let service_key = found.service_key(service)?;
         let ranges = app.store.with(|connection| runs::ranges(connection, found.key, RANGE))?;
         for range in ranges {
-            let (from, till) = (range.from.as_deref(), range.till.as_deref());
             app.store.with(|connection| {
-                for row in holdings::of_range(connection, found.key, from, till)? {
+                for row in holdings::of_range(connection, found.key, range.customers())? {
                     let row = row?;
                     if row.service_id == service_key {
                         let customer = CustomerId::parse(&row.customer_id).map_err(StoreError::corrupt)?;

@@ -13,7 +13,7 @@ use redress_store::failpoint::{Guard, is_without};
 use redress_store::granted::{self, GrantedClaim};
 use redress_store::holdings::{self, HeldRow};
 use redress_store::ledger::{self, NO_POLICY, TransferRow};
-use redress_store::runs::{Chunk, ExceptionRow};
+use redress_store::runs::{Chunk, Customers, ExceptionRow};
 use redress_store::word::Word;
 use redress_store::{Connection, StoreError};
 use rust_decimal::Decimal;
@@ -96,11 +96,11 @@ pub(super) struct Loaded<'a> {
 
 /// Loads a chunk; reads only.
 pub(super) fn load<'a>(context: &'a Context<'_>, connection: &mut Connection, chunk: &Chunk) -> AppResult<Loaded<'a>> {
-    let (from, till) = (chunk.from.as_deref(), chunk.till.as_deref());
-    let granted = granted::of_range(connection, context.incident.key, from, till)?;
-    let credited = credited(context, connection, from, till)?;
+    let customers = chunk.customers();
+    let granted = granted::of_range(connection, context.incident.key, customers)?;
+    let credited = credited(context, connection, customers)?;
     let (programme, parts) = programme(context, connection)?;
-    let held = holdings::of_range(connection, context.incident.key, from, till)?.collect::<Result<_, _>>()?;
+    let held = holdings::of_range(connection, context.incident.key, customers)?.collect::<Result<_, _>>()?;
     Ok(Loaded { context, held, granted, credited, programme, parts })
 }
 
@@ -145,11 +145,10 @@ impl<'a> Loaded<'a> {
 fn credited(
     context: &Context<'_>,
     connection: &mut Connection,
-    from: Option<&str>,
-    till: Option<&str>,
+    customers: Customers<'_>,
 ) -> AppResult<HashMap<String, Credited>> {
     let mut credited: HashMap<String, Credited> = HashMap::new();
-    for row in ledger::credited_of_range(connection, from, till)? {
+    for row in ledger::credited_of_range(connection, customers)? {
         let (Some(policy), Some((asset, _))) =
             (context.names.get(&row.policy_version_id), context.accounts.assets.get(&row.asset_id))
         else {
