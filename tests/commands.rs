@@ -182,7 +182,7 @@ fn a_policy_needs_four_eyes_and_the_database_says_so_too() {
         approve("approver").refuses("there is no published version");
         publish("chief").succeeds();
         publish("author").refuses("this version is published already");
-        approve("chief").refuses("whoever wrote it may not approve it");
+        approve("chief").refuses("whoever asked for it may not approve it");
         approve("author").refuses("may not do this");
         assert_eq!(redress.number("SELECT count(*) FROM policy_version WHERE approved_at IS NOT NULL"), 0);
         for by in ["published_by", "'approver', approved_at = NULL"] {
@@ -216,7 +216,7 @@ fn a_budget_needs_four_eyes_and_the_database_says_so_too() {
         budget("authorise", "1_000", "author").refuses("may not do this");
         budget("approve", "1000", "finance-2").refuses("nobody has authorised 1000 KRW for melon");
         budget("authorise", "1_000", "finance").succeeds();
-        budget("approve", "1000", "finance").refuses("whoever wrote it may not approve it");
+        budget("approve", "1000", "finance").refuses("whoever asked for it may not approve it");
         budget("approve", "999", "finance-2").refuses("nobody has authorised 999 KRW");
         assert_eq!(redress.number("SELECT approved FROM budget"), 0);
         let change = "UPDATE budget_request SET approved_at = now(), approved_by = authorised_by";

@@ -55,7 +55,7 @@ fn constraint_message(name: &str) -> String {
     match name {
         "budget_never_negative" => "the budget is used up".into(),
         "policy_version_four_eyes" | "budget_request_four_eyes" | "run_four_eyes" | "correction_four_eyes" => {
-            "whoever wrote it may not approve it: a second person has to".into()
+            "whoever asked for it may not approve it: a second person has to".into()
         }
         "policy_version_hash_unique" => "this version is published already".into(),
         "budget_request_decided_once" => "this request was decided before".into(),

@@ -42,7 +42,7 @@ fn a_large_reversal_waits_for_a_second_person_and_is_done_as_it_was_asked() {
         assert!(text.contains("WAITS FOR APPROVAL: reverse of 20.00 GBP (2 transfers)"), "{text}");
         assert!(text.contains(&format!("redress credit approve {id} --as")), "{text}");
         assert_eq!(books(redress), before);
-        decide(redress, "approve", &id, "finance").refuses("whoever wrote it may not approve it");
+        decide(redress, "approve", &id, "finance").refuses("whoever asked for it may not approve it");
         decide(redress, "approve", &id, "author").refuses("may not do this");
         decide(redress, "approve", "99", "finance-2").refuses("there is no correction 99");
         let shown = redress.json(&["credit", "corrections", &id]);

@@ -23,7 +23,7 @@ fn what_is_left_of_a_budget_is_given_back_by_two_people_and_all_books_say_so() {
         let before = books(redress);
         act(&["release"], "500.00", "finance").succeeds();
         assert_eq!(books(redress), before, "a request moves nothing");
-        act(&["approve", "--release"], "500.00", "finance").refuses("whoever wrote it may not approve it");
+        act(&["approve", "--release"], "500.00", "finance").refuses("whoever asked for it may not approve it");
         // A release is not approved by somebody who means to approve an amount.
         act(&["approve"], "500.00", "finance-2").refuses("nobody has authorised 500.00 GBP");
         act(&["approve", "--release"], "499.00", "finance-2").refuses("nobody has asked to release 499.00 GBP");
