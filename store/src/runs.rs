@@ -129,8 +129,8 @@ const CHUNKS_TO_SHARE: i64 = 16;
 /// How many rows of a sample speak for a chunk, out of how many that stand on the pages looked at: its size then differs from the
 /// wanted one by a fifth, give or take. Of a small roster every page is looked at.
 const SAMPLES_A_CHUNK: i64 = 100;
-const LOOKED_AT_A_CHUNK: i64 = 16 * SAMPLES_A_CHUNK;
-const LOOKED_AT: i64 = 64_000;
+const LOOKED_AT_A_CHUNK: i64 = 8 * SAMPLES_A_CHUNK;
+const LOOKED_AT: i64 = 32_000;
 /// Of how many parts a sample's share is told.
 const PARTS: i64 = 1 << 14;
 

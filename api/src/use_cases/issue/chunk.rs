@@ -204,6 +204,8 @@ struct Plan<'a, 's> {
     alike: Alike,
     /// The credits of the customer at hand, and what they are for.
     own: Vec<(Uuid, Word)>,
+    /// The policies under which he was granted something, by their places.
+    reached: Vec<usize>,
 }
 
 /// What everybody had so far under the policies in scope that have a cap over everybody, with the parts that a chunk may take.
@@ -256,7 +258,8 @@ impl<'a, 's> Plan<'a, 's> {
     ) -> Self {
         let counts = context.issuing.iter().map(|issuing| Count::new(&issuing.active.policy)).collect();
         let planned = Planned { programme: parts, ..Planned::default() };
-        Self { context, posting_id, sink, programme, counts, planned, alike: Alike::default(), own: Vec::new() }
+        let (alike, own, reached) = Default::default();
+        Self { context, posting_id, sink, programme, counts, planned, alike, own, reached }
     }
 
     fn finish(mut self) -> Planned<'a> {
@@ -293,6 +296,7 @@ impl<'a, 's> Plan<'a, 's> {
             false => credited.remove(customer.as_str()).unwrap_or_default(),
         };
         self.own.clear();
+        self.reached.clear();
         let is_new = claims.is_empty() && credited.is_empty() && self.alike.look_at(self.context, rows);
         match is_new.then(|| self.alike.told()).flatten() {
             Some(told) => self.say_again(customer, rows, &told)?,
@@ -303,13 +307,12 @@ impl<'a, 's> Plan<'a, 's> {
 
     /// Says of a customer what was said of another with the same holdings.
     fn say_again(&mut self, customer: &CustomerId, rows: &[HeldRow], told: &[Told]) -> AppResult<()> {
-        let mut reached = Reached::default();
         for told in told {
             let (Some(row), Some(issuing)) = (rows.get(told.row), self.context.issuing.get(told.place)) else {
                 continue;
             };
             let name = subject_of(&row.reference);
-            self.tell(customer, issuing, &name, &[], &told.verdict, &mut reached)?;
+            self.tell(customer, issuing, &name, &[], &told.verdict)?;
         }
         Ok(())
     }
@@ -353,11 +356,10 @@ impl<'a, 's> Plan<'a, 's> {
             })
             .collect();
         let settled = settle(&entries, &mut self.programme);
-        let mut reached = Reached::default();
         let mut all_told = Vec::new();
         for (item, settled) in items.iter().zip(settled).filter(|(item, _)| !item.is_history) {
             let verdict = Verdict::of(item.issuing, &settled)?;
-            self.tell(customer, item.issuing, &item.name, &item.given, &verdict, &mut reached)?;
+            self.tell(customer, item.issuing, &item.name, &item.given, &verdict)?;
             if let Some(claim) = item.claim {
                 self.claim(customer, item, claim, &settled);
             }
@@ -400,13 +402,13 @@ impl<'a, 's> Plan<'a, 's> {
         name: &Word,
         given: &[Given],
         verdict: &Verdict,
-        reached: &mut Reached,
     ) -> AppResult<()> {
         self.count(issuing, Count::subject);
         match &verdict.said {
             Said::Granted => {
                 self.count(issuing, Count::granted);
-                if reached.is_first(issuing.place) {
+                if !self.reached.contains(&issuing.place) {
+                    self.reached.push(issuing.place);
                     self.count(issuing, Count::customer);
                 }
             }
@@ -499,21 +501,6 @@ impl<'a, 's> Plan<'a, 's> {
     fn exception(&mut self, customer_id: String, policy_version_id: i32, subject: String, reason: String) {
         self.planned.tally.exceptions += 1;
         self.planned.exceptions.push(ExceptionRow { run_id: 0, customer_id, policy_version_id, subject, reason });
-    }
-}
-
-/// The policies under which a customer was granted something.
-#[derive(Default)]
-struct Reached(Vec<usize>);
-
-impl Reached {
-    /// Whether it is the first time for the policy in this place.
-    fn is_first(&mut self, place: usize) -> bool {
-        let is_first = !self.0.contains(&place);
-        if is_first {
-            self.0.push(place);
-        }
-        is_first
     }
 }
 
