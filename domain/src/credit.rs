@@ -8,6 +8,7 @@
 //! budget's side: its delivery is reversed first (the service took the grant back), then the credit.
 
 use chrono::{Days, NaiveDate};
+use sha2::{Digest, Sha256};
 
 use crate::asset::Amount;
 use crate::id::TransferId;
@@ -306,14 +307,21 @@ fn check_date(on: NaiveDate, not_before: NaiveDate, today: NaiveDate) -> Result<
 /// The id of one attempt at a movement of a credit: every retry of the attempt meets it.
 #[must_use]
 pub fn movement_id(credit: TransferId, flow: Flow, attempt: u16) -> TransferId {
-    let (code, attempt) = (flow.code().number().to_be_bytes(), attempt.to_be_bytes());
-    derived(&[b"redress movement 1", &code, credit.0.as_bytes(), &attempt])
+    let mut hash = Sha256::new();
+    hash.update(b"redress movement 1");
+    hash.update(flow.code().number().to_be_bytes());
+    hash.update(credit.0.as_bytes());
+    hash.update(attempt.to_be_bytes());
+    derived(hash)
 }
 
 /// The id of the reversal of a transfer: an original has one, so it can be reversed at most once.
 #[must_use]
 pub fn reversal_id(original: TransferId) -> TransferId {
-    derived(&[b"redress reversal 1", original.0.as_bytes()])
+    let mut hash = Sha256::new();
+    hash.update(b"redress reversal 1");
+    hash.update(original.0.as_bytes());
+    derived(hash)
 }
 
 #[cfg(test)]

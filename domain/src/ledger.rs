@@ -17,11 +17,11 @@
 //! so `expense-by-policy/{incident}/{policy}/{asset}` is a view of the same rows (what the policy took out of
 //! provisions, less what was reversed into them). It restates a part of `expense/…` and is never added to it.
 
+use sha2::{Digest, Sha256};
 use uuid::Builder;
 
 use crate::asset::{Amount, AssetCode};
 use crate::id::{CustomerId, IncidentId, PolicyId, ServiceId, TransferId};
-use crate::sha256::sha256;
 
 /// What a transfer does. The number is what is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,18 +119,18 @@ pub fn suspense_account(service: &ServiceId, asset: &AssetCode) -> String {
 /// The name of the group of views that tell expense by policy.
 pub const EXPENSE_BY_POLICY: &str = "expense-by-policy";
 
-/// The ids of the credits of one incident under one policy, by what they have in common.
+/// The ids of the credits of one incident under one policy: what they have in common is hashed once.
 ///
 /// Two attempts at the same raise meet the same id whatever their run, worker or policy version, and the primary key lets only
 /// one of them in.
 #[derive(Debug, Clone)]
-pub struct CreditIds(Box<[u8]>);
+pub struct CreditIds(Sha256);
 
 impl CreditIds {
     /// The ids of this incident and policy.
     #[must_use]
     pub fn new(incident: &IncidentId, policy: &PolicyId) -> Self {
-        Self(format!("redress credit 1\0{incident}\0{policy}\0").into_bytes().into())
+        Self(Sha256::new_with_prefix(format!("redress credit 1\0{incident}\0{policy}")))
     }
 
     /// The id of the credit that raises what a subject has of an asset from `before` to more. A version that grants more starts
@@ -138,14 +138,19 @@ impl CreditIds {
     /// issued again by itself.
     #[must_use]
     pub fn of(&self, customer: &CustomerId, subject: &str, asset: &AssetCode, before: Amount) -> TransferId {
-        let [customer, subject, asset] = [customer.as_str(), subject, asset.as_str()].map(str::as_bytes);
-        derived(&[&self.0, customer, &[0], subject, &[0], asset, &before.minor().to_be_bytes()])
+        let mut hash = self.0.clone();
+        for part in [customer.as_str(), subject, asset.as_str()] {
+            hash.update([0]);
+            hash.update(part.as_bytes());
+        }
+        hash.update(before.minor().to_be_bytes());
+        derived(hash)
     }
 }
 
-/// The first 16 bytes of the parts' hash as an id (version 8 of RFC 9562).
-pub(crate) fn derived(parts: &[&[u8]]) -> TransferId {
-    let digest = sha256(parts);
+/// The first 16 bytes of a hash as an id (version 8 of RFC 9562).
+pub(crate) fn derived(hash: Sha256) -> TransferId {
+    let digest = hash.finalize();
     let mut bytes = [0_u8; 16];
     bytes.copy_from_slice(&digest[..16]);
     TransferId(Builder::from_custom_bytes(bytes).into_uuid())

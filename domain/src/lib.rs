@@ -18,7 +18,6 @@ pub mod policy;
 pub mod review;
 pub mod roster;
 pub mod run;
-mod sha256;
 pub mod source;
 pub mod window;
 

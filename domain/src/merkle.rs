@@ -1,8 +1,9 @@
 //! Merkle trees as RFC 6962 and RFC 9162 have them: who knows a root knows every leaf, and a short path shows that a
 //! leaf is in it, or that a larger tree continues a smaller one.
 
+use sha2::{Digest, Sha256};
+
 use crate::hex_bytes::HexBytes;
-use crate::sha256::sha256;
 
 /// A SHA-256 hash.
 pub type Hash = HexBytes<32>;
@@ -15,19 +16,22 @@ const NODE_PREFIX: u8 = 1;
 /// The hash of a leaf.
 #[must_use]
 pub fn leaf_hash(data: &[u8]) -> Hash {
-    HexBytes(sha256(&[&[LEAF_PREFIX], data]))
+    HexBytes(Sha256::new().chain_update([LEAF_PREFIX]).chain_update(data).finalize().into())
 }
 
 /// The hash of a node over its two subtrees.
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    HexBytes(sha256(&[&[NODE_PREFIX], left.as_bytes(), right.as_bytes()]))
+    let mut bytes = [NODE_PREFIX; 65];
+    bytes[1..33].copy_from_slice(left.as_bytes());
+    bytes[33..].copy_from_slice(right.as_bytes());
+    HexBytes(Sha256::digest(bytes).into())
 }
 
 /// The root of the tree without leaves.
 #[must_use]
 pub fn empty_root() -> Hash {
-    HexBytes(sha256(&[]))
+    HexBytes(Sha256::digest([]).into())
 }
 
 /// The right edge of a growing tree: as much as is needed to take the next leaf and to say the root, which is one hash

@@ -2,11 +2,11 @@
 //! marks that tell which of them was edited, deleted or inserted.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::hex_bytes::HexBytes;
 use crate::merkle::{Frontier, Hash, LEAF_PREFIX};
-use crate::sha256::sha256;
 
 /// What a posting's blinds are derived from; it never leaves the database.
 pub type Salt = HexBytes<32>;
@@ -40,28 +40,32 @@ impl TransferFacts<'_> {
     /// The blind of this transfer in a posting with this salt.
     #[must_use]
     pub fn blind(&self, salt: &Salt) -> Blind {
-        let digest = sha256(&[salt.as_bytes(), self.id.as_bytes()]);
+        let mut bytes = [0_u8; 48];
+        bytes[..32].copy_from_slice(salt.as_bytes());
+        bytes[32..].copy_from_slice(self.id.as_bytes());
+        let digest = Sha256::digest(bytes);
         let mut blind = [0_u8; 16];
         blind.copy_from_slice(&digest[..16]);
         HexBytes(blind)
     }
 
-    /// The leaf: every field in its place, the two texts by their lengths.
-    fn leaf(&self, blind: &Blind) -> Hash {
+    /// The leaf: every field in its place, the two texts by their lengths; `buffer` is only there to be used again.
+    fn leaf(&self, blind: &Blind, buffer: &mut Vec<u8>) -> Hash {
         let length = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes();
-        let keys = [self.debit, self.credit, self.asset, self.policy_version].map(i32::to_be_bytes);
-        HexBytes(sha256(&[
-            &[LEAF_PREFIX],
-            blind.as_bytes(),
-            self.id.as_bytes(),
-            &self.amount.to_be_bytes(),
-            keys.as_flattened(),
-            &self.code.to_be_bytes(),
-            &length(self.customer),
-            self.customer.as_bytes(),
-            &length(self.subject),
-            self.subject.as_bytes(),
-        ]))
+        buffer.clear();
+        buffer.push(LEAF_PREFIX);
+        buffer.extend_from_slice(blind.as_bytes());
+        buffer.extend_from_slice(self.id.as_bytes());
+        buffer.extend_from_slice(&self.amount.to_be_bytes());
+        for key in [self.debit, self.credit, self.asset, self.policy_version] {
+            buffer.extend_from_slice(&key.to_be_bytes());
+        }
+        buffer.extend_from_slice(&self.code.to_be_bytes());
+        for text in [self.customer, self.subject] {
+            buffer.extend_from_slice(&length(text));
+            buffer.extend_from_slice(text.as_bytes());
+        }
+        HexBytes(Sha256::digest(buffer).into())
     }
 }
 
@@ -125,7 +129,7 @@ impl TransferDocument {
             code: self.code,
             subject: &self.subject,
         };
-        Some(facts.leaf(&self.blind))
+        Some(facts.leaf(&self.blind, &mut Vec::new()))
     }
 }
 
@@ -166,18 +170,19 @@ impl SealedTransfers {
 pub struct TransferSealer {
     salt: Salt,
     leaves: Vec<(Uuid, Hash)>,
+    buffer: Vec<u8>,
 }
 
 impl TransferSealer {
     /// A posting of so many transfers, about.
     #[must_use]
     pub fn new(salt: Salt, transfers: usize) -> Self {
-        Self { salt, leaves: Vec::with_capacity(transfers) }
+        Self { salt, leaves: Vec::with_capacity(transfers), buffer: Vec::with_capacity(256) }
     }
 
     /// Takes the next transfer; their order makes no difference.
     pub fn take(&mut self, facts: &TransferFacts<'_>) {
-        let leaf = facts.leaf(&facts.blind(&self.salt));
+        let leaf = facts.leaf(&facts.blind(&self.salt), &mut self.buffer);
         self.leaves.push((facts.id, leaf));
     }
 
@@ -219,6 +224,7 @@ pub struct PostingReader<'a> {
     salt: Salt,
     marks: std::iter::Peekable<std::slice::Chunks<'a, u8>>,
     frontier: Frontier,
+    buffer: Vec<u8>,
     sound: bool,
 }
 
@@ -226,12 +232,13 @@ impl<'a> PostingReader<'a> {
     /// A posting with this salt and these marks.
     #[must_use]
     pub fn new(salt: Salt, marks: &'a [u8]) -> Self {
-        Self { salt, marks: marks.chunks(MARK).peekable(), frontier: Frontier::default(), sound: true }
+        let (frontier, buffer) = (Frontier::default(), Vec::with_capacity(256));
+        Self { salt, marks: marks.chunks(MARK).peekable(), frontier, buffer, sound: true }
     }
 
     /// Takes the next transfer; the ids never fall.
     pub fn take(&mut self, facts: &TransferFacts<'_>, faults: &mut Vec<Fault>) {
-        let leaf = facts.leaf(&facts.blind(&self.salt));
+        let leaf = facts.leaf(&facts.blind(&self.salt), &mut self.buffer);
         self.frontier.push(leaf);
         let before = faults.len();
         let own = mark(&facts.id, &leaf);
