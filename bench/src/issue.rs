@@ -1,6 +1,6 @@
-//! The batch job, as `redress issue` has it, beside the floor: a plain loader that COPYs the very same finished rows into an
-//! identical table with identical indexes, on the same server, with fsync on, round by round in databases cloned from one
-//! template. The job with one worker is measured as well.
+//! The batch job beside the floor: a plain loader that COPYs the very same finished rows into an identical table with
+//! identical indexes, on the same server, with fsync on, round by round in databases cloned from one template. The job is
+//! judged with one worker, as the loader has one connection; with as many as it has unless told otherwise it is told as well.
 //!
 //! Both run in processes of their own, so that neither warms the other and the peak memory is the job's alone.
 #![allow(clippy::float_arithmetic, reason = "ratios of times; no money is counted here")]
@@ -75,9 +75,8 @@ impl Rounds {
         median(&ours.iter().zip(&self.floor).map(|(ours, floor)| floor / ours).collect::<Vec<_>>())
     }
 
-    /// With as many workers as the job has unless it is told otherwise.
     fn ratio(&self) -> f64 {
-        self.ratio_of(&self.two)
+        self.ratio_of(&self.one)
     }
 
     fn speedup(&self) -> f64 {
@@ -125,7 +124,7 @@ fn report(credits: u64, measured: &[(&str, Rounds)], fourfold: &[Measured], diff
     for (name, rounds) in measured {
         let figure = json!({
             "ratio": rounded(rounds.ratio()),
-            "ratio_one_worker": rounded(rounds.ratio_of(&rounds.one)),
+            "ratio_two_workers": rounded(rounds.ratio_of(&rounds.two)),
             "credits_per_second_one_worker": per_second(&rounds.one),
             "credits_per_second_two_workers": per_second(&rounds.two),
             "rows_per_second_floor": per_second(&rounds.floor),
