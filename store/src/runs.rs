@@ -93,7 +93,7 @@ impl Chunk {
     }
 }
 
-/// A range of customers. It is closed on both sides even where a chunk is open: of a range with one end PostgreSQL thinks that a
+/// A range of customers. It has two ends even where a chunk is open: of a range with one end PostgreSQL thinks that a
 /// third of the table is in it, and reads all of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Customers<'a> {

@@ -10,6 +10,7 @@ mod chunk;
 mod commit;
 mod context;
 mod plan;
+mod subjects;
 mod tally;
 mod verdict;
 

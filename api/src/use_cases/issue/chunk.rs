@@ -2,13 +2,10 @@
 
 use std::collections::HashMap;
 
-use chrono::Utc;
 use redress_domain::id::{CustomerId, PolicyId};
 use redress_domain::ledger::TransferCode;
-use redress_domain::policy::{
-    CapScope, Change, ClaimView, Entry, Facts, Given, Input, Programme, Settled, Subject, Used, settle,
-};
-use redress_domain::{Amount, Asset, AssetCode, Holding};
+use redress_domain::policy::{CapScope, Change, Entry, Given, Programme, Settled, Used, settle};
+use redress_domain::{Amount, Asset, AssetCode};
 use redress_store::failpoint::{Guard, is_without};
 use redress_store::granted::{self, GrantedClaim};
 use redress_store::holdings::{self, HeldRow};
@@ -16,16 +13,14 @@ use redress_store::ledger::{self, NO_POLICY, TransferRow};
 use redress_store::runs::{Chunk, Customers, ExceptionRow};
 use redress_store::word::Word;
 use redress_store::{Connection, StoreError};
-use rust_decimal::Decimal;
-use smol_str::SmolStrBuilder;
 use uuid::Uuid;
 
 use super::Tally;
 use super::context::{Context, Issuing, Route};
+use super::subjects::{Corrupt, Item, granted, held, items, subject_of};
 use super::tally::Count;
 use super::verdict::{Alike, Said, Told, Verdict};
-use crate::error::{AppError, AppResult};
-use crate::use_cases::claims::{AwardView, stated_facts};
+use crate::error::AppResult;
 
 /// What a chunk credits of one asset under one policy, all together.
 pub(super) struct Sum<'a> {
@@ -162,38 +157,6 @@ fn credited(
     Ok(credited)
 }
 
-/// A claim that was granted, with what its policy may read.
-struct Granted<'a> {
-    issuing: &'a Issuing,
-    id: Uuid,
-    /// Whether it waits for its credit.
-    waits: bool,
-    service_key: i32,
-    awards: Vec<Given>,
-    facts: Facts,
-    submitted_at: Option<chrono::DateTime<Utc>>,
-}
-
-/// What is settled: a policy applied to one holding or claim.
-struct Item<'c, 'a> {
-    issuing: &'c Issuing,
-    name: Word,
-    /// The holding's place among the customer's rows, where it is one.
-    row: Option<usize>,
-    /// The claim, where it is one that waits for its credit.
-    claim: Option<Uuid>,
-    /// Whether it is there only because it may pay the same loss as another.
-    is_history: bool,
-    input: Input<'a>,
-    given: Vec<Given>,
-}
-
-/// What of a customer cannot be read, and why.
-struct Corrupt {
-    subject: String,
-    error: StoreError,
-}
-
 struct Plan<'a, 's> {
     context: &'a Context<'a>,
     posting_id: i64,
@@ -258,8 +221,8 @@ impl<'a, 's> Plan<'a, 's> {
     ) -> Self {
         let counts = context.issuing.iter().map(|issuing| Count::new(&issuing.active.policy)).collect();
         let planned = Planned { programme: parts, ..Planned::default() };
-        let (alike, own, reached) = Default::default();
-        Self { context, posting_id, sink, programme, counts, planned, alike, own, reached }
+        let alike = Alike::default();
+        Self { context, posting_id, sink, programme, counts, planned, alike, own: Vec::new(), reached: Vec::new() }
     }
 
     fn finish(mut self) -> Planned<'a> {
@@ -504,108 +467,10 @@ impl<'a, 's> Plan<'a, 's> {
     }
 }
 
-/// What a customer held at a service: the holdings, each with its place among all his rows.
-type HeldAt = (i32, Vec<(usize, Holding)>);
-
-/// What a customer held, service by service, as far as policies are in force for it.
-fn held(context: &Context<'_>, customer: &CustomerId, rows: &[HeldRow]) -> Result<Vec<HeldAt>, Corrupt> {
-    let mut held: Vec<HeldAt> = Vec::new();
-    for (place, row) in rows.iter().enumerate() {
-        let service_key = row.service_id;
-        let Some((service, _)) = context.views.get(&service_key) else { continue };
-        if context.of_service(service_key).next().is_none() {
-            continue;
-        }
-        let holding = row
-            .holding(customer, service)
-            .map_err(|(reference, error)| Corrupt { subject: subject_of(&reference).to_string(), error })?;
-        match held.last_mut().filter(|(key, _)| *key == service_key) {
-            Some((_, holdings)) => holdings.push((place, holding)),
-            None => held.push((service_key, vec![(place, holding)])),
-        }
-    }
-    Ok(held)
-}
-
-/// The name of a holding as a subject.
-fn subject_of(reference: &str) -> Word {
-    let mut name = SmolStrBuilder::new();
-    name.push_str("holding/");
-    name.push_str(reference);
-    name.finish().into()
-}
-
 /// What was given of an asset; what a stacking group counts as given is not part of it.
 fn sum_of(given: &[Given], asset: &AssetCode) -> AppResult<Amount> {
     let mut of_asset = given.iter().filter(|given| given.asset == *asset);
     of_asset
         .try_fold(Amount::ZERO, |sum, given| sum.checked_add(given.amount))
         .ok_or_else(|| StoreError::corrupt(format!("more {asset} was credited than can be stored")).into())
-}
-
-/// Everything that is settled of a customer: automatic policies on holdings, and claims that were granted.
-fn items<'c, 'a>(context: &'c Context<'_>, held: &'a [HeldAt], granted: &'a [Granted<'c>]) -> Vec<Item<'c, 'a>>
-where
-    'c: 'a,
-{
-    let mut items = Vec::new();
-    let of_service = |service_key: i32| {
-        let holdings = held.iter().find(|(key, _)| *key == service_key).map_or(&[][..], |(_, holdings)| holdings);
-        let account = holdings.iter().find(|(_, holding)| &*holding.kind == "account");
-        Subject {
-            incident: context.views.get(&service_key).map(|(_, view)| view),
-            account: account.map(|(_, holding)| &holding.attributes),
-            ..Subject::default()
-        }
-    };
-    for (service_key, holdings) in held {
-        let subject = of_service(*service_key);
-        for issuing in context.of_service(*service_key).filter(|issuing| issuing.active.is_automatic()) {
-            for (row, holding) in holdings {
-                let input = Input::Records(Subject { holding: Some(holding), ..subject });
-                let (name, is_history) = (subject_of(holding.reference.as_str()), !issuing.is_in_scope);
-                items.push(Item { issuing, name, row: Some(*row), claim: None, is_history, input, given: Vec::new() });
-            }
-        }
-    }
-    for claim in granted {
-        let view = ClaimView { submitted_at: claim.submitted_at, fields: &claim.facts };
-        let subject = Subject { claim: Some(view), ..of_service(claim.service_key) };
-        let input = Input::Decided { awards: &claim.awards, subject };
-        let name = Word::from(format!("claim/{}", claim.id));
-        let waits = claim.waits && claim.issuing.is_in_scope;
-        let (issuing, claim) = (claim.issuing, waits.then_some(claim.id));
-        items.push(Item { issuing, name, row: None, claim, is_history: !waits, input, given: Vec::new() });
-    }
-    items
-}
-
-/// What was granted to a claim; none when no version of its policy is in force any more. The version that granted it may
-/// be retired since: what it granted stands.
-fn granted<'c>(context: &'c Context<'_>, claim: &GrantedClaim) -> Result<Option<Granted<'c>>, Corrupt> {
-    let Some(policy) = claim.policy_version_id.and_then(|version| context.names.get(&version)) else {
-        return Ok(None);
-    };
-    let in_force = context.of_service(claim.service_id).find(|issuing| issuing.active.policy.id() == policy);
-    let Some(issuing) = in_force else { return Ok(None) };
-    let corrupt = |error: StoreError| Corrupt { subject: format!("claim/{}", claim.id), error };
-    let awards = awards(context, claim).map_err(corrupt)?;
-    let facts = stated_facts(claim.id, &claim.facts).map_err(|error| match error {
-        AppError::Store(error) => corrupt(error),
-        other => corrupt(StoreError::corrupt(other)),
-    })?;
-    let waits = matches!(claim.state.as_str(), "approved" | "partly_approved");
-    let (id, service_key, submitted_at) = (claim.id, claim.service_id, claim.submitted_at);
-    Ok(Some(Granted { issuing, id, waits, service_key, awards, facts: facts.facts, submitted_at }))
-}
-
-fn awards(context: &Context<'_>, claim: &GrantedClaim) -> Result<Vec<Given>, StoreError> {
-    let awards: Vec<AwardView> = serde_json::from_value(claim.awards.clone()).map_err(StoreError::corrupt)?;
-    let awards = awards.iter().map(|award| {
-        let asset = AssetCode::parse(&award.asset).map_err(StoreError::corrupt)?;
-        let amount = Decimal::from_str_exact(&award.amount).map_err(StoreError::corrupt)?;
-        let scale = u8::try_from(context.scale_of(&asset)).map_err(StoreError::corrupt)?;
-        Ok(Given { asset, amount: Amount::from_decimal(amount, scale).map_err(StoreError::corrupt)? })
-    });
-    awards.collect()
 }
