@@ -18,6 +18,7 @@ SELECT create_reference_table('budget');
 SELECT create_reference_table('budget_request');
 SELECT create_reference_table('programme_use');
 SELECT create_reference_table('roster');
+SELECT create_reference_table('common_facts');
 SELECT create_reference_table('run');
 SELECT create_reference_table('run_chunk');
 SELECT create_reference_table('signature_limit');

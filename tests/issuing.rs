@@ -490,27 +490,32 @@ fn a_corrupt_row_is_set_aside_with_its_reason_and_the_rest_is_issued() {
         redress.with_budget("melon", "day:melon", "10000");
         // As only a hand at the database could do; what it breaks, the program would never have written.
         redress.sql(
-            "UPDATE holding SET facts = '[\"pass\", \"\", null, null, {\"Not A Name\": 1}]' WHERE customer_id = 's-000007' AND reference = 'second';
-             UPDATE holding SET facts = '[]' WHERE customer_id = 's-000500';
+            "UPDATE holding SET facts = '[\"pass\", \"\", null, null, {\"Not A Name\": 1}]', common_id = NULL WHERE customer_id = 's-000007' AND reference = 'second';
+             UPDATE holding SET facts = '[]', common_id = NULL WHERE customer_id = 's-000500';
+             UPDATE holding SET common_id = 12345 WHERE customer_id = 's-000600';
              UPDATE holding SET customer_id = 's 001000' WHERE customer_id = 's-001000'",
         );
         let report = redress.issue();
-        assert_eq!((report["issued"].as_u64(), &report["state"]), (Some(1_197), &json!("done")), "{report}");
-        assert_eq!(report["tally"]["exceptions"], 3, "{report}");
+        assert_eq!((report["issued"].as_u64(), &report["state"]), (Some(1_196), &json!("done")), "{report}");
+        assert_eq!(report["tally"]["exceptions"], 4, "{report}");
         let aside = set_aside(redress);
         let found: Vec<&str> = aside.lines().collect();
-        for (line, subject) in
-            found.iter().zip(["s 001000: customer", "s-000007: holding/second", "s-000500: holding/sub-500"])
-        {
+        let expected = [
+            "s 001000: customer",
+            "s-000007: holding/second",
+            "s-000500: holding/sub-500",
+            "s-000600: holding/sub-600",
+        ];
+        for (line, subject) in found.iter().zip(expected) {
             let said =
                 format!("{subject}: nothing of this customer is issued before it is mended: a stored row is corrupt: ");
             assert!(line.starts_with(&said), "{aside}");
         }
         // Mended, it is issued by the next run, once.
         redress.sql(
-            "UPDATE holding SET facts = '[\"subscription\", \"\", null, null, {\"channel\": \"web\"}]', customer_id = replace(customer_id, ' ', '-')",
+            "UPDATE holding SET facts = '[\"subscription\", \"\", null, null, {\"channel\": \"web\"}]', common_id = NULL, customer_id = replace(customer_id, ' ', '-')",
         );
-        assert_eq!(redress.issue()["issued"], 4);
+        assert_eq!(redress.issue()["issued"], 5);
         assert_eq!(redress.issue()["issued"], 0);
     });
 }

@@ -202,6 +202,46 @@ fn a_holding_stands_once_in_a_roster_and_a_later_roster_replaces_it() {
 }
 
 #[test]
+fn what_many_rows_are_is_kept_once() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff().with_policies(&["melon"]).with_budget("melon", "day:melon", "10000");
+        // What they say, and how many say it: few, too long a text, and enough.
+        let roster = |groups: &[(&str, u32)]| {
+            let mut file = "customer,service,reference,kind,channel,note,more,rest\n".to_owned();
+            for (group, (note, rows)) in groups.iter().enumerate() {
+                for row in 0..*rows {
+                    writeln!(file, "c-{group}-{row:03},melon,s,subscription,web,{note},{note},{note}").unwrap();
+                }
+            }
+            file
+        };
+        let long = "y".repeat(250);
+        let kept = |redress: &Redress| {
+            redress.text(
+                "SELECT string_agg(concat_ws(' ', who, common, texts, own), ', ' ORDER BY who) FROM (
+                     SELECT substr(customer_id, 1, 3) AS who, count(common_id) AS common, count(DISTINCT common_id) AS texts,
+                            count(facts) AS own FROM holding GROUP BY 1) AS kept",
+            )
+        };
+        let first = roster(&[("few", 40), (&long, 70), ("many", 60), ("\"more, \"\"quoted\"\"\"", 90)]);
+        assert_eq!(import(redress, "first.csv", &first).0["accepted"], 260);
+        assert_eq!(kept(redress), "c-0 0 0 40, c-1 0 0 70, c-2 60 1 0, c-3 90 1 0");
+        // The same again is kept already; a row that says something else now, says it alone.
+        assert_eq!(import(redress, "again.csv", &first).0["accepted"], 260);
+        assert_eq!(import(redress, "one.csv", roster(&[("", 0), ("", 0), ("other", 2)])).0["accepted"], 2);
+        assert_eq!(kept(redress), "c-0 0 0 40, c-1 0 0 70, c-2 58 1 2, c-3 90 1 0");
+        assert_eq!(redress.number("SELECT count(*) FROM common_facts"), 2);
+        let refused = redress.sql_as_app("UPDATE common_facts SET facts = '[]'").unwrap_err();
+        assert!(refused.contains("permission denied"), "{refused}");
+        for neither in ["facts = NULL, common_id = NULL", "facts = '[]', common_id = 1"] {
+            let refused = redress.sql_as_app(&format!("UPDATE holding SET {neither}")).unwrap_err();
+            assert!(refused.contains("holding_facts_once"), "{refused}");
+        }
+        assert_eq!(redress.issue()["issued"], 260);
+    });
+}
+
+#[test]
 fn an_import_that_is_killed_leaves_nothing() {
     Redress::test(|redress| {
         redress.with_incident();

@@ -90,9 +90,10 @@ prepared! {
      LEFT JOIN LATERAL (SELECT customer_id, key, request_hash, status, location, body, created_at FROM idempotency
                         WHERE idempotency.customer_id = asked.customer_id COLLATE \"C\" AND idempotency.key = asked.key COLLATE \"C\"
                         OFFSET 0) AS given ON true
-     LEFT JOIN LATERAL (SELECT customer_id, service_id, reference, facts
-                        FROM holding WHERE holding.incident_id = asked.incident_id AND holding.service_id = asked.service_id
-                                           AND holding.customer_id = asked.customer_id COLLATE \"C\"
+     LEFT JOIN LATERAL (SELECT customer_id, service_id, reference, coalesce(holding.facts, common_facts.facts) AS facts
+                        FROM holding LEFT JOIN common_facts ON common_facts.id = holding.common_id
+                        WHERE holding.incident_id = asked.incident_id AND holding.service_id = asked.service_id
+                              AND holding.customer_id = asked.customer_id COLLATE \"C\"
                         ORDER BY reference OFFSET 0) AS held ON true
      LEFT JOIN LATERAL (SELECT customer_id, id, reference, incident_id, service_id, state, facts, version, created_at,
                                submitted_at, updated_at, kind, channel, loss, duplicate_of, credited_at

@@ -1,35 +1,35 @@
 //! What a holding is, apart from whose it is and by what name.
 //!
-//! A roster says the same of many customers: the same product over the same days from the same channel. Such rows are read once
-//! and share what was read, and whoever decides on them can tell that they say the same.
+//! A roster says the same of many customers: the same product over the same days from the same channel. Such a text is kept once
+//! ([`CommonFacts`]), and whoever decides on many holdings can tell by its number that they say the same.
 
-use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
+use diesel::connection::DefaultLoadingMode;
 use diesel::deserialize::{FromSql, FromSqlRow};
 use diesel::expression::AsExpression;
 use diesel::pg::{Pg, PgValue};
+use diesel::prelude::*;
 use diesel::serialize::{IsNull, Output, ToSql};
-use diesel::sql_types::Json;
-use foldhash::{HashMap, HashMapExt};
+use diesel::sql_types::{BigInt, Float, Integer, Json};
+use foldhash::HashMap;
 use redress_domain::{Attributes, Holding};
 use serde::{Deserialize, Serialize, Serializer};
 use smol_str::SmolStr;
 
+use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
+use crate::schema::common_facts;
 
 /// What a holding is, as a `json` column. Copies share it.
 #[derive(Debug, Clone, AsExpression, FromSqlRow)]
 #[diesel(sql_type = Json)]
-pub struct HeldFacts(Arc<Remembered>);
-
-#[derive(Debug)]
-struct Remembered {
-    number: Option<u64>,
+pub struct HeldFacts {
+    common_id: Option<i32>,
     /// What it says, or why it cannot be read.
-    said: Result<Said, String>,
+    said: Arc<Result<Said, String>>,
 }
 
 /// The facts, stored as a list in this order.
@@ -62,8 +62,7 @@ impl HeldFacts {
     #[must_use]
     pub fn of(holding: Holding) -> Self {
         let Holding { kind, product, valid_from, valid_until, attributes, .. } = holding;
-        let said = Said { kind, product, valid_from, valid_until, attributes };
-        Self(Arc::new(Remembered { number: None, said: Ok(said) }))
+        Self::new(Ok(Said { kind, product, valid_from, valid_until, attributes }))
     }
 
     /// What they say beside kind, product and validity.
@@ -77,72 +76,36 @@ impl HeldFacts {
         self.read().is_ok_and(|said| said.kind == "account")
     }
 
-    /// A number that only rows have that say the same; none where nobody looked for others.
+    /// The key that all holdings have whose facts are these, where they are kept once and it was read by [`CommonFacts`].
     #[must_use]
-    pub fn number(&self) -> Option<u64> {
-        self.0.number
+    pub fn common_id(&self) -> Option<i32> {
+        self.common_id
     }
 
     /// What they say.
     pub(crate) fn read(&self) -> StoreResult<&Said> {
-        self.0.said.as_ref().map_err(StoreError::corrupt)
+        self.said.as_ref().as_ref().map_err(StoreError::corrupt)
     }
 
-    fn parse(text: &[u8], number: Option<u64>) -> Self {
-        let said = serde_json::from_slice(text).map_err(|error| error.to_string());
-        Self(Arc::new(Remembered { number, said }))
+    fn new(said: Result<Said, String>) -> Self {
+        Self { common_id: None, said: Arc::new(said) }
     }
 }
 
-/// How many texts are remembered, at most.
-const REMEMBERED: usize = 4_096;
-/// How long a text may be to be remembered, in bytes: what a thread keeps stays small.
-const LONGEST: usize = 512;
-/// How many rows are read without looking for their like where that did not pay.
-const LEFT_ALONE: usize = 16 * REMEMBERED;
-
-/// What this thread read before.
-#[derive(Default)]
-struct Memory {
-    known: HashMap<Box<[u8]>, HeldFacts>,
-    hits: usize,
-    left_alone: usize,
-}
-
-thread_local! {
-    // Diesel reads a column from its bytes alone: there is no other place to remember the ones before.
-    static MEMORY: RefCell<Memory> = RefCell::new(Memory { known: HashMap::new(), ..Memory::default() });
-}
-
-impl Memory {
-    fn read(&mut self, text: &[u8]) -> HeldFacts {
-        if text.len() > LONGEST {
-            return HeldFacts::parse(text, None);
-        }
-        if self.left_alone > 0 {
-            self.left_alone -= 1;
-            return HeldFacts::parse(text, None);
-        }
-        if let Some(known) = self.known.get(text) {
-            self.hits += 1;
-            return known.clone();
-        }
-        if self.known.len() == REMEMBERED {
-            self.known.clear();
-            if std::mem::take(&mut self.hits) < REMEMBERED {
-                self.left_alone = LEFT_ALONE;
-            }
-        }
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let facts = HeldFacts::parse(text, Some(NEXT.fetch_add(1, Ordering::Relaxed)));
-        self.known.insert(text.into(), facts.clone());
-        facts
+/// Those of a holding whose facts are not there, as only a hand at the database could bring about.
+impl Default for HeldFacts {
+    fn default() -> Self {
+        Self::new(Err("its facts are not there".to_owned()))
     }
 }
 
 impl FromSql<Json, Pg> for HeldFacts {
     fn from_sql(value: PgValue<'_>) -> diesel::deserialize::Result<Self> {
-        Ok(MEMORY.with_borrow_mut(|memory| memory.read(value.as_bytes())))
+        Ok(Self::new(serde_json::from_slice(value.as_bytes()).map_err(|error| error.to_string())))
+    }
+
+    fn from_nullable_sql(value: Option<PgValue<'_>>) -> diesel::deserialize::Result<Self> {
+        value.map_or_else(|| Ok(Self::default()), Self::from_sql)
     }
 }
 
@@ -150,6 +113,60 @@ impl ToSql<Json, Pg> for HeldFacts {
     fn to_sql<'b>(&'b self, out: &mut Output<'b, '_, Pg>) -> diesel::serialize::Result {
         serde_json::to_writer(out, self.read()?)?;
         Ok(IsNull::No)
+    }
+}
+
+/// How many rows of a file are looked at for what is common in it, about.
+const LOOKED_AT: f32 = 200_000.0;
+/// How many of them say the same where that is common, at least: so few texts are common that every worker can remember all.
+const COMMON: i64 = 48;
+/// How long such a text may be, in bytes: it is the key of an index.
+const LONGEST: i32 = 512;
+
+/// Keeps once what many of the rows on their way in are. Where it is not found out that a text is common, it only costs room.
+pub(crate) fn keep_common(connection: &mut Connection, incoming: i64) -> StoreResult<()> {
+    #[expect(clippy::cast_precision_loss, clippy::float_arithmetic, reason = "the size of a sample")]
+    let percent = (100.0 * LOOKED_AT / incoming.max(1) as f32).min(100.0);
+    // Diesel has no words for a sample, nor for a conflict on an expression.
+    diesel::sql_query(
+        "INSERT INTO common_facts (facts)
+         SELECT facts::json FROM (
+             SELECT facts::text AS facts FROM holding_incoming TABLESAMPLE SYSTEM ($1) REPEATABLE (0)
+             WHERE octet_length(facts::text) <= $2 GROUP BY 1 HAVING count(*) >= $3) AS often
+         WHERE NOT EXISTS (SELECT FROM common_facts AS kept WHERE kept.facts::text = often.facts)
+         ORDER BY often.facts ON CONFLICT DO NOTHING",
+    )
+    .bind::<Float, _>(percent)
+    .bind::<Integer, _>(LONGEST)
+    .bind::<BigInt, _>(COMMON)
+    .execute(connection)?;
+    Ok(())
+}
+
+/// What many holdings are, as far as it was met: it never changes.
+#[derive(Debug, Default)]
+pub struct CommonFacts(HashMap<i32, HeldFacts>);
+
+impl CommonFacts {
+    /// The facts under this key, where they were met before.
+    pub(crate) fn known(&self, id: i32) -> Option<HeldFacts> {
+        self.0.get(&id).cloned()
+    }
+
+    /// Meets the facts under these keys.
+    pub(crate) fn meet(&mut self, connection: &mut Connection, ids: &BTreeSet<i32>) -> StoreResult<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let found = common_facts::table
+            .filter(common_facts::id.eq_any(ids))
+            .select((common_facts::id, common_facts::facts))
+            .load_iter::<(i32, HeldFacts), DefaultLoadingMode>(connection)?;
+        for row in found {
+            let (id, facts) = row?;
+            self.0.insert(id, HeldFacts { common_id: Some(id), ..facts });
+        }
+        Ok(())
     }
 }
 
@@ -171,21 +188,7 @@ mod tests {
         };
         let text = r#"["pass","","2022-09-30T15:00:00Z",null,{"fee":"39000.10"}]"#;
         assert_eq!(serde_json::to_string(&said).unwrap(), text);
-        let read = HeldFacts::parse(text.as_bytes(), None);
+        let read = HeldFacts::new(serde_json::from_str(text).map_err(|error| error.to_string()));
         assert_eq!(serde_json::to_string(read.read().unwrap()).unwrap(), text);
-    }
-
-    #[test]
-    fn rows_that_say_the_same_share_it_until_rows_hardly_do() {
-        let mut memory = Memory { known: HashMap::new(), ..Memory::default() };
-        let mut read = |kind: usize| memory.read(format!(r#"["k{kind}","",null,null,{{}}]"#).as_bytes()).number();
-        let first = read(0);
-        assert!(first.is_some() && read(0) == first && read(1) != first);
-        (2..=REMEMBERED).for_each(|kind| assert!(read(kind).is_some()));
-        // Each was another: for a while nobody looks.
-        assert_eq!((read(0), read(0)), (None, None));
-        (2..LEFT_ALONE).for_each(|_| assert_eq!(read(0), None));
-        let again = read(0);
-        assert!(again.is_some() && again != first && read(0) == again);
     }
 }

@@ -1,25 +1,26 @@
 //! Rosters and the holdings they bring.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use diesel::connection::DefaultLoadingMode;
-use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::{Integer, Json, Text};
+use diesel::sql_types::{Integer, Json, Nullable, Text};
 use redress_domain::Holding;
 use redress_domain::id::{CustomerId, HoldingRef, IdError, ServiceId};
 use smol_str::SmolStr;
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
-pub use crate::held_facts::HeldFacts;
+use crate::held_facts::keep_common;
+pub use crate::held_facts::{CommonFacts, HeldFacts};
 use crate::runs::Customers;
-use crate::schema::{holding, holding_incoming};
+use crate::schema::{common_facts, holding, holding_incoming};
 use crate::word::Word;
 
 /// A holding as it is stored: nothing of it is looked into before [`HeldRow::holding`], so that one corrupt row is set aside and
 /// does not end a run.
-#[derive(Debug, Clone, Queryable, Selectable)]
-#[diesel(table_name = holding, check_for_backend(Pg))]
+#[derive(Debug, Clone, Queryable)]
 pub struct HeldRow {
     /// Who held it.
     pub customer_id: Word,
@@ -29,6 +30,12 @@ pub struct HeldRow {
     pub reference: Word,
     /// What it is.
     pub facts: HeldFacts,
+}
+
+diesel::define_sql_function! {
+    /// The first that is not null; of a holding one of the two never is, and where a hand at the database made them so the
+    /// facts cannot be read.
+    fn coalesce(one: Nullable<Json>, other: Nullable<Json>) -> Json;
 }
 
 /// The types of a [`HeldRow`]'s columns.
@@ -140,13 +147,15 @@ pub fn finish_import(
     let incoming: i64 = holding_incoming::table.count().get_result(connection)?;
     let roster_id: i64 = diesel::select(diesel::dsl::sql::<BigInt>("nextval(pg_get_serial_sequence('roster', 'id'))"))
         .get_result(connection)?;
+    keep_common(connection, incoming)?;
     let taken = diesel::sql_query(
-        "INSERT INTO holding (incident_id, customer_id, service_id, reference, facts, roster_id)
+        "INSERT INTO holding (incident_id, customer_id, service_id, reference, facts, common_id, roster_id)
          SELECT DISTINCT ON (incident_id, customer_id, service_id, reference)
-                incident_id, customer_id, service_id, reference, facts, $1
-         FROM holding_incoming ORDER BY incident_id, customer_id, service_id, reference, line
+                incident_id, customer_id, service_id, reference, CASE WHEN id IS NULL THEN incoming.facts END, id, $1
+         FROM holding_incoming AS incoming LEFT JOIN common_facts ON common_facts.facts::text = incoming.facts::text
+         ORDER BY incident_id, customer_id, service_id, reference, line
          ON CONFLICT (incident_id, customer_id, service_id, reference) DO UPDATE SET
-             facts = EXCLUDED.facts, roster_id = EXCLUDED.roster_id",
+             facts = EXCLUDED.facts, common_id = EXCLUDED.common_id, roster_id = EXCLUDED.roster_id",
     )
     .bind::<BigInt, _>(roster_id)
     .execute(connection)?;
@@ -182,26 +191,51 @@ pub fn of_customer(
     service_key: i32,
 ) -> StoreResult<Vec<HeldRow>> {
     Ok(holding::table
+        .left_join(common_facts::table.on(holding::common_id.eq(common_facts::id.nullable())))
         .filter(holding::incident_id.eq(incident_key).and(holding::customer_id.eq(customer)))
         .filter(holding::service_id.eq(service_key))
         .order(holding::reference)
-        .select(HeldRow::as_select())
-        .load(connection)?)
+        .select((
+            holding::customer_id,
+            holding::service_id,
+            holding::reference,
+            coalesce(holding::facts, common_facts::facts.nullable()),
+        ))
+        .load::<HeldRow>(connection)?)
 }
 
-/// What the customers of a range held, by customer, service and reference. Each row is read when it is asked for.
-pub fn of_range<'c>(
-    connection: &'c mut Connection,
+/// What the customers of a range held, by customer, service and reference.
+pub fn of_range(
+    connection: &mut Connection,
     incident_key: i32,
-    customers: Customers<'c>,
-) -> StoreResult<impl Iterator<Item = StoreResult<HeldRow>> + 'c> {
+    customers: Customers<'_>,
+    common: &mut CommonFacts,
+) -> StoreResult<Vec<HeldRow>> {
     let rows = holding::table
         .filter(holding::incident_id.eq(incident_key))
         .filter(holding::customer_id.ge(customers.from).and(holding::customer_id.lt(customers.till)))
         .order((holding::customer_id, holding::service_id, holding::reference))
-        .select(HeldRow::as_select())
-        .load_iter::<HeldRow, DefaultLoadingMode>(connection)?;
-    Ok(rows.map(|row| Ok(row?)))
+        .select((holding::customer_id, holding::service_id, holding::reference, holding::facts, holding::common_id))
+        .load_iter::<(Word, i32, Word, Option<HeldFacts>, Option<i32>), DefaultLoadingMode>(connection)?;
+    let mut held = Vec::with_capacity(rows.size_hint().0);
+    // What is met for the first time can be asked for when all rows are read.
+    let (mut unknown, mut places) = (BTreeSet::new(), Vec::new());
+    for row in rows {
+        let (customer_id, service_id, reference, own, common_id) = row?;
+        let facts = own.or_else(|| common_id.and_then(|id| common.known(id)));
+        if let (None, Some(id)) = (&facts, common_id) {
+            unknown.insert(id);
+            places.push((held.len(), id));
+        }
+        held.push(HeldRow { customer_id, service_id, reference, facts: facts.unwrap_or_default() });
+    }
+    common.meet(connection, &unknown)?;
+    for (place, id) in places {
+        if let (Some(row), Some(facts)) = (held.get_mut::<usize>(place), common.known(id)) {
+            row.facts = facts;
+        }
+    }
+    Ok(held)
 }
 
 /// The number of customers and holdings of an incident.

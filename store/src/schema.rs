@@ -196,6 +196,14 @@ diesel::table! {
         service_id -> Int4,
         customer_id -> Text,
         reference -> Text,
+        facts -> Nullable<Json>,
+        common_id -> Nullable<Int4>,
+    }
+}
+
+diesel::table! {
+    common_facts (id) {
+        id -> Int4,
         facts -> Json,
     }
 }
@@ -706,6 +714,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     programme_use,
     roster,
     holding,
+    common_facts,
     claim,
     personal,
     assessment,

@@ -322,9 +322,9 @@ impl<'a> Work<'a> {
     }
 
     fn chunk_by_chunk(&self) -> AppResult<()> {
-        let mut tries = 0;
+        let (mut tries, mut met) = (0, chunk::Met::default());
         while !self.stop.load(Ordering::Relaxed) && !self.watcher.is_leaving() {
-            match self.next_chunk() {
+            match self.next_chunk(&mut met) {
                 Ok(Next::Done(part)) => {
                     reach(Point::Committed);
                     tries = 0;
@@ -353,13 +353,13 @@ impl<'a> Work<'a> {
     }
 
     /// Does one chunk whole, under the versions that are in force until it is committed.
-    fn next_chunk(&self) -> AppResult<Next> {
+    fn next_chunk(&self, met: &mut chunk::Met) -> AppResult<Next> {
         self.context.app.store.transaction(|connection| {
             let Some(chunk) = runs::take_chunk(connection, self.run)? else { return Ok(Next::NoneFree) };
             if policies::hold_in_force(connection, self.context.incident.key)? != self.context.versions() {
                 return Ok(Next::Overtaken);
             }
-            let loaded = chunk::load(&self.context, connection, &chunk)?;
+            let loaded = chunk::load(&self.context, connection, &chunk, met)?;
             reach(Point::Loaded);
             commit::commit(&self.context, connection, self.run, chunk.seq, loaded).map(Next::Done)
         })

@@ -8,6 +8,7 @@ use redress_domain::policy::{
     Basis, ClaimView, Comparison, ComparisonReport, IncidentView, Policy, Simulation, SimulationReport, Subject,
 };
 use redress_domain::{Attributes, Holding, Incident, incident_file};
+use redress_store::holdings::CommonFacts;
 use redress_store::{StoreError, claims, holdings, incidents, policies, runs};
 use serde::Serialize;
 
@@ -150,10 +151,10 @@ impl Run {
         let found = app.store.with(|connection| incidents::find(connection, &incident.id))?;
         let service_key = found.service_key(service)?;
         let ranges = app.store.with(|connection| runs::ranges(connection, found.key, RANGE))?;
+        let mut common = CommonFacts::default();
         for range in ranges {
             app.store.with(|connection| {
-                for row in holdings::of_range(connection, found.key, range.customers())? {
-                    let row = row?;
+                for row in holdings::of_range(connection, found.key, range.customers(), &mut common)? {
                     if row.service_id == service_key {
                         let customer = CustomerId::parse(&row.customer_id).map_err(StoreError::corrupt)?;
                         self.take(row.holding(&customer, service).map_err(|(_, error)| error)?);

@@ -8,7 +8,7 @@ use redress_domain::policy::{CapScope, Change, Entry, Given, Programme, Settled,
 use redress_domain::{Amount, Asset, AssetCode};
 use redress_store::failpoint::{Guard, is_without};
 use redress_store::granted::{self, GrantedClaim};
-use redress_store::holdings::{self, HeldRow};
+use redress_store::holdings::{self, CommonFacts, HeldRow};
 use redress_store::ledger::{self, NO_POLICY, TransferRow};
 use redress_store::runs::{Chunk, Customers, ExceptionRow};
 use redress_store::word::Word;
@@ -79,9 +79,17 @@ type Credited = HashMap<(PolicyId, Word), Vec<Given>>;
 /// Takes the credits, each as it is decided.
 pub(super) type Sink<'s> = dyn FnMut(&TransferRow) -> AppResult<()> + 's;
 
+/// What a worker met before: chunk by chunk it is the same.
+#[derive(Default)]
+pub(super) struct Met {
+    common: CommonFacts,
+    alike: Alike,
+}
+
 /// All that a chunk is decided from.
 pub(super) struct Loaded<'a> {
     context: &'a Context<'a>,
+    alike: &'a mut Alike,
     held: Vec<HeldRow>,
     granted: Vec<GrantedClaim>,
     credited: HashMap<String, Credited>,
@@ -90,13 +98,18 @@ pub(super) struct Loaded<'a> {
 }
 
 /// Loads a chunk; reads only.
-pub(super) fn load<'a>(context: &'a Context<'_>, connection: &mut Connection, chunk: &Chunk) -> AppResult<Loaded<'a>> {
+pub(super) fn load<'a>(
+    context: &'a Context<'_>,
+    connection: &mut Connection,
+    chunk: &Chunk,
+    met: &'a mut Met,
+) -> AppResult<Loaded<'a>> {
     let customers = chunk.customers();
     let granted = granted::of_range(connection, context.incident.key, customers)?;
     let credited = credited(context, connection, customers)?;
     let (programme, parts) = programme(context, connection)?;
-    let held = holdings::of_range(connection, context.incident.key, customers)?.collect::<Result<_, _>>()?;
-    Ok(Loaded { context, held, granted, credited, programme, parts })
+    let held = holdings::of_range(connection, context.incident.key, customers, &mut met.common)?;
+    Ok(Loaded { context, alike: &mut met.alike, held, granted, credited, programme, parts })
 }
 
 impl<'a> Loaded<'a> {
@@ -107,8 +120,8 @@ impl<'a> Loaded<'a> {
 
     /// Decides the chunk; each credit goes out with this posting's key.
     pub(super) fn decide(self, posting_id: i64, sink: &mut Sink<'_>) -> AppResult<Planned<'a>> {
-        let Self { context, held, granted, mut credited, programme, parts } = self;
-        let mut plan = Plan::new(context, programme, parts, posting_id, sink);
+        let Self { context, alike, held, granted, mut credited, programme, parts } = self;
+        let mut plan = Plan::new(context, alike, programme, parts, posting_id, sink);
         let mut held = held.as_slice();
         let mut granted = granted.chunk_by(|a, b| a.customer_id == b.customer_id).peekable();
         loop {
@@ -164,7 +177,7 @@ struct Plan<'a, 's> {
     programme: Programme,
     counts: Vec<Count<'a>>,
     planned: Planned<'a>,
-    alike: Alike,
+    alike: &'s mut Alike,
     /// The credits of the customer at hand, and what they are for.
     own: Vec<(Uuid, Word)>,
     /// The policies under which he was granted something, by their places.
@@ -214,6 +227,7 @@ fn programme<'a>(
 impl<'a, 's> Plan<'a, 's> {
     fn new(
         context: &'a Context<'a>,
+        alike: &'s mut Alike,
         programme: Programme,
         parts: Vec<ProgrammePart<'a>>,
         posting_id: i64,
@@ -221,7 +235,6 @@ impl<'a, 's> Plan<'a, 's> {
     ) -> Self {
         let counts = context.issuing.iter().map(|issuing| Count::new(&issuing.active.policy)).collect();
         let planned = Planned { programme: parts, ..Planned::default() };
-        let alike = Alike::default();
         Self { context, posting_id, sink, programme, counts, planned, alike, own: Vec::new(), reached: Vec::new() }
     }
 

@@ -79,9 +79,9 @@ impl Plan {
             let basis = Basis::of(context, connection)?;
             let ranges = runs::ranges(connection, context.incident.key, CHUNK_SIZE)?;
             watcher.begin(u64::try_from(ranges.len()).unwrap_or(0), 0);
-            let mut tally = Tally::default();
+            let (mut tally, mut met) = (Tally::default(), chunk::Met::default());
             for chunk in ranges {
-                tally.add(&chunk::load(context, connection, &chunk)?.decide(0, &mut |_| Ok(()))?.tally)?;
+                tally.add(&chunk::load(context, connection, &chunk, &mut met)?.decide(0, &mut |_| Ok(()))?.tally)?;
                 watcher.advance(tally.credits);
             }
             let budgets = context.budget_states(connection, &tally)?;

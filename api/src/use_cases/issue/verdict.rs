@@ -60,10 +60,13 @@ fn place_of(issuing: &Issuing, code: &AssetCode) -> AppResult<usize> {
 /// holding is, could tell the two apart, and such services are not in it.
 #[derive(Default)]
 pub(super) struct Alike {
-    known: foldhash::HashMap<Vec<(i32, u64)>, Rc<[Told]>>,
+    known: foldhash::HashMap<Held, Rc<[Told]>>,
     /// The holdings of the customer at hand.
-    key: Vec<(i32, u64)>,
+    key: Held,
 }
+
+/// Holding by holding, its service and what it is; the latter is none where nobody asks.
+type Held = Vec<(i32, Option<i32>)>;
 
 /// What one policy says of one holding of such a customer.
 pub(super) struct Told {
@@ -87,15 +90,13 @@ impl Alike {
             return false;
         }
         for row in rows {
-            let number = match context.of_service(row.service_id).next() {
-                Some(_) => row.facts.number().filter(|_| context.says_alike(row.service_id)),
-                // Nobody asks what it is.
-                None => Some(u64::MAX),
-            };
-            match number {
-                Some(number) => self.key.push((row.service_id, number)),
-                None => return false,
+            // Where no policy is in force nobody asks what it is.
+            let is_asked = context.of_service(row.service_id).next().is_some();
+            let common = row.facts.common_id().filter(|_| is_asked);
+            if is_asked && (common.is_none() || !context.says_alike(row.service_id)) {
+                return false;
             }
+            self.key.push((row.service_id, common));
         }
         true
     }
@@ -107,8 +108,9 @@ impl Alike {
 
     /// Remembers what is said of him.
     pub(super) fn remember(&mut self, told: Vec<Told>) {
-        if self.known.len() < Self::MOST {
-            self.known.insert(self.key.clone(), told.into());
+        if self.known.len() == Self::MOST {
+            self.known.clear();
         }
+        self.known.insert(self.key.clone(), told.into());
     }
 }
