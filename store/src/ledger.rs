@@ -284,9 +284,19 @@ impl<'w> Recorder<'w> {
     }
 
     fn finish(self) -> StoreResult<Recorded> {
-        self.rows.finish().map_err(unwritten)?;
-        // The server still takes in the last rows.
-        Ok(Recorded { seal: self.seal.close(), totals: self.totals, taken: self.taken })
+        let Self { rows, seal, totals, taken, .. } = self;
+        if !rows.has_kept_back() {
+            rows.finish().map_err(unwritten)?;
+            return Ok(Recorded { seal: seal.close(), totals, taken });
+        }
+        // While the last rows go out and the server takes them in.
+        let seal = std::thread::scope(|scope| {
+            let closing = std::thread::Builder::new().spawn_scoped(scope, || seal.close())?;
+            rows.finish()?;
+            closing.join().map_err(|_| std::io::Error::other("sealing a posting panicked"))
+        })
+        .map_err(unwritten)?;
+        Ok(Recorded { seal, totals, taken })
     }
 }
 

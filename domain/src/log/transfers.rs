@@ -161,7 +161,9 @@ impl SealedTransfers {
     /// A mark for each transfer, in their order: enough to say which one is not what it was.
     #[must_use]
     pub fn marks(&self) -> Vec<u8> {
-        self.leaves.iter().flat_map(|(id, leaf)| mark(id, leaf)).collect()
+        let mut marks = Vec::with_capacity(self.leaves.len() * MARK);
+        self.leaves.iter().for_each(|(id, leaf)| marks.extend_from_slice(&mark(id, leaf)));
+        marks
     }
 }
 
