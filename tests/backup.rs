@@ -43,14 +43,12 @@ fn a_backup_taken_under_load_restores_whole_and_the_next_run_issues_exactly_what
         let name = file.display().to_string();
         // The batch is held in its midst, with some chunks done and others under way, and claims keep coming.
         let done = "SELECT count(*) FROM run_chunk WHERE done_at IS NOT NULL";
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
         let acknowledged = std::thread::scope(|scope| {
             let run = scope.spawn(|| redress.run(&ISSUE).succeeds());
             wait_until("a chunk is done", || redress.number(done) > 0);
             let mut other = redress.owner();
             other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
-            wait_until("others wait", || redress.number(waits) > 0);
+            wait_until("others wait", || redress.waiting_for_locks() > 0);
             let before: Vec<String> = (0..CLAIMANTS / 2).map(|number| claim(&server, number)).collect();
             let coming = scope.spawn(|| (CLAIMANTS / 2..CLAIMANTS).for_each(|number| drop(claim(&server, number))));
             redress.run(&["backup", &name]).succeeds();

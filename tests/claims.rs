@@ -104,9 +104,7 @@ fn a_key_that_is_under_way_is_answered_at_once() {
         other.batch_execute("BEGIN; LOCK TABLE claim IN ACCESS EXCLUSIVE MODE").unwrap();
         std::thread::scope(|scope| {
             let first = scope.spawn(|| server.claim("slow", &merchant_claim("m-1", "100000")));
-            let waits =
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-            while redress.number(waits) == 0 {
+            while redress.waiting_for_locks() == 0 {
                 std::thread::yield_now();
             }
             server.claim("slow", &merchant_claim("m-1", "100000")).is_problem(409, "idempotency_key_in_flight");

@@ -88,8 +88,6 @@ fn a_run_killed_in_every_state_of_its_transaction_pays_exactly_once() {
         (0..10_000).for_each(|number| roster.push_str(&format!("s-{number:05},melon,sub,subscription,web\n")));
         let roster = redress.file("roster.csv", roster);
         redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
-        let waiting =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
         let others =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
         for lock in [
@@ -100,7 +98,7 @@ fn a_run_killed_in_every_state_of_its_transaction_pays_exactly_once() {
             let mut other = redress.owner();
             other.batch_execute(&format!("BEGIN; {lock}")).unwrap();
             let mut run = redress.command(&ISSUE).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            wait_until("a worker waits", || redress.number(waiting) > 0);
+            wait_until("a worker waits", || redress.waiting_for_locks() > 0);
             run.kill().unwrap();
             run.wait().unwrap();
             other.batch_execute("ROLLBACK").unwrap();
@@ -298,11 +296,9 @@ fn a_server_that_is_told_to_stop_finishes_what_it_accepted() {
     let database = folder.database();
     let mut other = diesel::Connection::establish(database.url()).map(|c: diesel::PgConnection| c).unwrap();
     other.batch_execute("BEGIN; LOCK TABLE claim IN ACCESS EXCLUSIVE MODE").unwrap();
-    let waiting =
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
     let answer = std::thread::scope(|scope| {
         let under_way = scope.spawn(|| server.try_claim("slow", &merchant_claim("m-1", "1000")));
-        wait_until("the request is under way", || folder.number(waiting) == 1);
+        wait_until("the request is under way", || folder.waiting_for_locks() == 1);
         server.ask_to_stop();
         wait_until("no new connection is taken", || {
             let address = server.url.strip_prefix("http://").unwrap();

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use diesel::connection::SimpleConnection;
@@ -12,12 +12,17 @@ use redress_store::embedded::{Embedded, Options, Role};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+mod ran;
+
+pub use self::ran::Ran;
 pub use crate::server::{Answer, Client, Server};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_redress");
 /// The incident of the tests.
 pub const INCIDENT: &str = "kakao-2022-10-15";
+const WAITING_FOR_LOCKS: &str =
+    "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
 
 /// The top folder of the repository.
 pub fn repository() -> PathBuf {
@@ -116,6 +121,11 @@ impl Private {
     pub fn number(&self, query: &str) -> i64 {
         let database = self.database();
         number(&mut PgConnection::establish(database.url()).unwrap(), query)
+    }
+
+    /// How many transactions wait for another's lock.
+    pub fn waiting_for_locks(&self) -> i64 {
+        self.number(WAITING_FOR_LOCKS)
     }
 }
 
@@ -268,6 +278,11 @@ impl Redress {
     /// The single number that a query answers with.
     pub fn number(&self, query: &str) -> i64 {
         number(&mut self.owner(), query)
+    }
+
+    /// How many transactions wait for another's lock.
+    pub fn waiting_for_locks(&self) -> i64 {
+        self.number(WAITING_FOR_LOCKS)
     }
 
     /// Does something to the database as its owner.
@@ -453,67 +468,6 @@ fn fingerprint() -> u64 {
     let mut hasher = DefaultHasher::new();
     files.iter().for_each(|file| hasher.write(&std::fs::read(file).unwrap()));
     hasher.finish()
-}
-
-/// What a command did.
-pub struct Ran {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-    called: String,
-}
-
-impl Ran {
-    pub fn of(output: Output, args: &[&str]) -> Self {
-        Self {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-            called: args.join(" "),
-        }
-    }
-
-    #[track_caller]
-    pub fn succeeds(self) -> Self {
-        assert_eq!(self.code, Some(0), "redress {}\n{}\n{}", self.called, self.stdout, self.stderr);
-        self
-    }
-
-    /// It must exit so and say this on stderr.
-    #[track_caller]
-    pub fn fails(self, code: i32, says: &str) -> Self {
-        assert_eq!(self.code, Some(code), "redress {}\n{}\n{}", self.called, self.stdout, self.stderr);
-        assert!(self.stderr.contains(says), "redress {}\nsays {}\nnot  {says}", self.called, self.stderr);
-        assert!(!self.stderr.contains("panicked"), "redress {}\n{}", self.called, self.stderr);
-        self
-    }
-
-    /// It must exit with 1, say this in one line on stderr, and nothing on stdout.
-    #[track_caller]
-    pub fn refuses(self, says: &str) -> Self {
-        self.says_only(1, says)
-    }
-
-    /// It must exit with 2 because of a flag, say this in one line on stderr, and nothing on stdout.
-    #[track_caller]
-    #[expect(clippy::wrong_self_convention, reason = "like its siblings it hands on what ran")]
-    pub fn is_misused(self, says: &str) -> Self {
-        self.says_only(2, says)
-    }
-
-    #[track_caller]
-    fn says_only(self, code: i32, says: &str) -> Self {
-        let ran = self.fails(code, says);
-        assert_eq!(ran.stderr.lines().count(), 1, "redress {}\n{}", ran.called, ran.stderr);
-        assert!(ran.stderr.starts_with("redress: "), "redress {}\n{}", ran.called, ran.stderr);
-        assert_eq!(ran.stdout, "", "redress {}", ran.called);
-        ran
-    }
-
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
-    }
 }
 
 /// A merchant's claim for a loss.

@@ -40,12 +40,6 @@ fn release(mut held: PgConnection) {
     held.batch_execute("ROLLBACK").unwrap();
 }
 
-/// How many transactions of the server wait for a lock.
-fn stuck(redress: &Redress) -> i64 {
-    redress
-        .number("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()")
-}
-
 /// How many reports the server says wait to be filed.
 fn waiting(server: &Server) -> String {
     let metrics = server.get("/metrics", &[]);
@@ -61,7 +55,7 @@ fn occupy<'scope>(
     server: &'scope Server,
 ) -> Vec<ScopedJoinHandle<'scope, Answer>> {
     let sent = scope.spawn(move || server.claim("occupies", &merchant_claim("m-0", "1000")));
-    wait_until("a writer is at it", || stuck(redress) == 1);
+    wait_until("a writer is at it", || redress.waiting_for_locks() == 1);
     vec![sent]
 }
 
@@ -127,7 +121,7 @@ fn two_servers_that_get_the_same_key_at_the_same_moment_file_once() {
             held.batch_execute("BEGIN; LOCK TABLE claim IN SHARE MODE").unwrap();
             let answers = std::thread::scope(|scope| {
                 let sent = servers.each_ref().map(|server| scope.spawn(|| server.claim(key, &claim)));
-                wait_until("both are about to write", || stuck(redress) == 2);
+                wait_until("both are about to write", || redress.waiting_for_locks() == 2);
                 release(held);
                 sent.map(|answer| answer.join().unwrap())
             });
@@ -190,9 +184,11 @@ fn many_that_wait_are_one_transaction() {
                 }
             };
             send(0..8);
-            wait_until("a second writer takes what is worth it", || stuck(redress) == 2 && waiting(&server) == "0");
+            wait_until("a second writer takes what is worth it", || {
+                redress.waiting_for_locks() == 2 && waiting(&server) == "0"
+            });
             send(8..30);
-            wait_until("the rest waits", || stuck(redress) == 2 && waiting(&server) == "22");
+            wait_until("the rest waits", || redress.waiting_for_locks() == 2 && waiting(&server) == "22");
             release(held);
             sent.into_iter().for_each(|answer| assert_eq!(answer.join().unwrap().status, 201));
         });
@@ -291,7 +287,7 @@ fn killed_before_the_commit(environment: &[(&str, &str)], is_acknowledged: bool)
             let strike = Strike(server.pid());
             let answer = scope.spawn(|| server.try_claim("k", &merchant_claim("m-1", "1000")));
             wait_until("its commit stands still, and its answer has come or not", || {
-                stuck(redress) == 1 && answer.is_finished() == is_acknowledged
+                redress.waiting_for_locks() == 1 && answer.is_finished() == is_acknowledged
             });
             drop(strike);
             answer.join().unwrap().is_some_and(|answer| answer.status == 201)
@@ -299,7 +295,7 @@ fn killed_before_the_commit(environment: &[(&str, &str)], is_acknowledged: bool)
         // The database alone would still commit what it was told to.
         let waits = "wait_event_type = 'Lock' AND datname = current_database()";
         redress.sql(&format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {waits}"));
-        wait_until("it is gone", || stuck(redress) == 0);
+        wait_until("it is gone", || redress.waiting_for_locks() == 0);
         drop(other);
         redress.sql("DROP TRIGGER hold ON claim");
         found = (acknowledged, redress.number("SELECT count(*) FROM claim") == 1);

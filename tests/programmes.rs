@@ -3,6 +3,7 @@
 use diesel::connection::SimpleConnection;
 
 use crate::harness::{INCIDENT, Ran, Redress, wait_until};
+use crate::runs::meanwhile;
 
 /// Publishes and approves a policy that grants each account five stickers, with a cap (none: empty).
 fn publish(redress: &Redress, cap: &str) {
@@ -118,12 +119,10 @@ fn of_two_who_reverse_the_last_two_credits_of_a_customer_one_frees_the_place() {
         let both = credits(redress, "c-00000");
         let mut other = redress.owner();
         other.batch_execute("BEGIN; SELECT * FROM programme_use FOR UPDATE").unwrap();
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
         std::thread::scope(|scope| {
             let threads: Vec<_> =
                 both.iter().map(|id| scope.spawn(|| reverse(redress, "c-00000", &[id.as_str()], &[]))).collect();
-            wait_until("both wait", || redress.number(waits) == 2);
+            wait_until("both wait", || redress.waiting_for_locks() == 2);
             other.batch_execute("ROLLBACK").unwrap();
             threads.into_iter().for_each(|thread| drop(thread.join().unwrap().succeeds()));
         });
@@ -207,22 +206,7 @@ fn two_caps_over_everybody_on_one_asset_count_once_and_both_hold() {
 fn a_version_that_comes_into_force_while_a_run_goes_on_holds_for_the_chunks_that_are_left() {
     Redress::test(|redress| {
         prepared(redress, "", 45_000, 1);
-        let done = "SELECT count(*) FROM run_chunk WHERE done_at IS NOT NULL";
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        let report = std::thread::scope(|scope| {
-            // The first chunk is held just before its end; the approval waits for it, and comes before the second.
-            let mut other = redress.owner();
-            other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
-            let run = scope.spawn(|| redress.json(&["issue", "--incident", INCIDENT, "--workers", "1"]));
-            wait_until("the run waits", || redress.number(waits) == 1);
-            let approval = scope.spawn(|| publish(redress, &cap("takers = 30_000")));
-            wait_until("the approval waits", || redress.number(waits) == 2);
-            assert_eq!(redress.number(done), 0);
-            other.batch_execute("ROLLBACK").unwrap();
-            approval.join().unwrap();
-            run.join().unwrap()
-        });
+        let report = meanwhile(redress, &[], || publish(redress, &cap("takers = 30_000"))).succeeds().json();
         assert_eq!((report["state"].as_str(), report["issued"].as_u64()), (Some("done"), Some(30_000)), "{report}");
         assert_eq!(used(redress), "30000 150000");
         assert_eq!(redress.number("SELECT count(DISTINCT policy_version_id) FROM transfer WHERE code = 2"), 2);
@@ -237,17 +221,15 @@ fn of_two_who_approve_a_version_at_once_one_does() {
         let changed = std::fs::read_to_string(redress.folder.path().join("first-come.toml")).unwrap();
         let file = redress.file("first-come.toml", changed.replace("amount = 5", "amount = 6"));
         redress.run(&["policy", "publish", &file, "--as", "author"]).succeeds();
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
         let approvals: Vec<Ran> = std::thread::scope(|scope| {
             // Both wait for the chunk that is under way.
             let mut other = redress.owner();
             other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
             let run = scope.spawn(|| redress.json(&["issue", "--incident", INCIDENT]));
-            wait_until("the run waits", || redress.number(waits) == 1);
+            wait_until("the run waits", || redress.waiting_for_locks() == 1);
             let approve = || redress.run(&["policy", "approve", &file, "--as", "approver"]);
             let approvals: Vec<_> = (0..2).map(|_| scope.spawn(approve)).collect();
-            wait_until("both approvals wait", || redress.number(waits) == 3);
+            wait_until("both approvals wait", || redress.waiting_for_locks() == 3);
             other.batch_execute("ROLLBACK").unwrap();
             run.join().unwrap();
             approvals.into_iter().map(|approval| approval.join().unwrap()).collect()

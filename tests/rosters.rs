@@ -259,7 +259,7 @@ fn an_import_that_is_killed_leaves_nothing() {
         let others =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
         let mut import = redress.command(&["roster", "import", &file, "--incident", INCIDENT]).spawn().unwrap();
-        wait_until("all rows are in", || redress.number(&format!("{others} AND wait_event_type = 'Lock'")) == 1);
+        wait_until("all rows are in", || redress.waiting_for_locks() == 1);
         import.kill().unwrap();
         import.wait().unwrap();
         other.batch_execute("ROLLBACK").unwrap();

@@ -29,6 +29,23 @@ fn issue(redress: &Redress, more: &[&str]) -> Ran {
     redress.run(&args)
 }
 
+/// Issues with one worker while somebody does something that waits for the first chunk, and so comes before the second.
+pub(crate) fn meanwhile(redress: &Redress, more: &[&str], act: impl Fn() + Send) -> Ran {
+    std::thread::scope(|scope| {
+        // The chunk is held just before its end.
+        let mut other = redress.owner();
+        other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
+        let run = scope.spawn(|| issue(redress, &[&["--workers", "1"], more].concat()));
+        wait_until("the run waits", || redress.waiting_for_locks() == 1);
+        let act = scope.spawn(act);
+        wait_until("the act waits", || redress.waiting_for_locks() == 2);
+        assert_eq!(redress.number("SELECT count(*) FROM run_chunk WHERE done_at IS NOT NULL"), 0);
+        other.batch_execute("ROLLBACK").unwrap();
+        act.join().unwrap();
+        run.join().unwrap()
+    })
+}
+
 /// Opens a run that waits, and returns its number and its plan.
 fn waiting(redress: &Redress) -> (String, String) {
     let report = issue(redress, &["--as", "finance"]).fails(1, "").json();
@@ -89,18 +106,8 @@ fn an_approved_run_stops_where_a_version_that_nobody_approved_it_with_comes_into
         redress.run(&["policy", "publish", &changed, "--as", "author"]).succeeds();
         let (run, plan) = waiting(redress);
         approve(redress, &run, &plan, "finance-2").succeeds();
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        let ran = std::thread::scope(|scope| {
-            let mut other = redress.owner();
-            other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
-            let ran = scope.spawn(|| issue(redress, &["--workers", "1", "--as", "finance"]));
-            wait_until("the run waits", || redress.number(waits) == 1);
-            let approval = scope.spawn(|| redress.run(&["policy", "approve", &changed, "--as", "approver"]));
-            wait_until("the approval waits", || redress.number(waits) == 2);
-            other.batch_execute("ROLLBACK").unwrap();
-            approval.join().unwrap().succeeds();
-            ran.join().unwrap()
+        let ran = meanwhile(redress, &["--as", "finance"], || {
+            redress.run(&["policy", "approve", &changed, "--as", "approver"]).succeeds();
         });
         let report = ran.fails(1, "").json();
         let why = format!("the policies in force changed after run {run} was approved");
@@ -110,6 +117,39 @@ fn an_approved_run_stops_where_a_version_that_nobody_approved_it_with_comes_into
         assert!((1..25_000).contains(&before), "{before} were issued");
         issue(redress, &["--as", "finance"]).refuses(&why);
         assert_eq!(issued(redress), before);
+    });
+}
+
+fn retire_melon(redress: &Redress) {
+    redress.run(&["policy", "retire", "melon", "--incident", INCIDENT, "--as", "approver"]).succeeds();
+}
+
+#[test]
+fn a_policy_that_is_retired_while_a_run_goes_on_grants_nothing_in_the_chunks_that_are_left() {
+    Redress::test(|redress| {
+        prepared(redress, 25_000, "100000");
+        let report = meanwhile(redress, &[], || retire_melon(redress)).succeeds().json();
+        assert_eq!(report["state"], "done", "{report}");
+        let issued = issued(redress);
+        assert!((1..25_000).contains(&issued), "{issued} were issued: the first chunk's");
+        assert_eq!(report["issued"], issued);
+        redress.run(&["verify"]).succeeds();
+    });
+}
+
+#[test]
+fn a_run_for_one_policy_stops_where_that_policy_is_retired() {
+    Redress::test(|redress| {
+        prepared(redress, 25_000, "100000");
+        let report = meanwhile(redress, &["--policy", "melon"], || retire_melon(redress)).fails(1, "").json();
+        let why = "no version of policy melon is in force";
+        assert!(report["stopped"].as_str().is_some_and(|stopped| stopped.contains(why)), "{report}");
+        assert_eq!((state(redress).as_str(), report["state"].as_str()), ("stopped", Some("stopped")));
+        let before = issued(redress);
+        assert!((1..25_000).contains(&before), "{before} were issued: the first chunk's");
+        redress.run(&["run", "cancel", "1", "--as", "finance"]).succeeds();
+        assert_eq!(issue(redress, &[]).succeeds().json()["issued"], 0);
+        redress.run(&["verify"]).succeeds();
     });
 }
 
@@ -202,15 +242,13 @@ fn a_paused_run_halts_in_every_process_at_its_next_chunk_and_goes_on_when_it_is_
     Redress::test(|redress| {
         redress.with_incident().with_staff().with_policies(&["melon"]).with_budget("melon", "day:melon", "100000");
         with_subscribers(redress, 30_000);
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
         let reports: Vec<Value> = std::thread::scope(|scope| {
             // Whoever holds the budget's row holds every chunk at its end.
             let mut other = redress.owner();
             other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
             let both: Vec<_> =
                 (0..2).map(|_| scope.spawn(|| issue(redress, &["--workers", "1"]).fails(1, "").json())).collect();
-            wait_until("both are at a chunk", || redress.number(waits) == 2);
+            wait_until("both are at a chunk", || redress.waiting_for_locks() == 2);
             redress.run(&["run", "pause", "1", "--as", "finance"]).succeeds();
             other.batch_execute("ROLLBACK").unwrap();
             both.into_iter().map(|process| process.join().unwrap()).collect()
@@ -237,13 +275,11 @@ fn a_cancelled_run_leaves_what_it_issued_and_the_next_issues_the_rest() {
     Redress::test(|redress| {
         redress.with_incident().with_staff().with_policies(&["melon"]).with_budget("melon", "day:melon", "100000");
         with_subscribers(redress, 12_000);
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
         let report = std::thread::scope(|scope| {
             let mut other = redress.owner();
             other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
             let run = scope.spawn(|| issue(redress, &["--workers", "1"]).fails(1, "").json());
-            wait_until("it is at a chunk", || redress.number(waits) == 1);
+            wait_until("it is at a chunk", || redress.waiting_for_locks() == 1);
             redress.run(&["run", "cancel", "1", "--as", "finance"]).succeeds();
             other.batch_execute("ROLLBACK").unwrap();
             run.join().unwrap()
@@ -273,9 +309,7 @@ fn a_run_of_the_servers_survives_the_server() {
         // Handed over to the servers, as POST /v1/runs does; the first is killed in the midst of it.
         redress.sql("UPDATE run SET served = true");
         let server = redress.serve();
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        wait_until("the server is at it", || redress.number(waits) > 0);
+        wait_until("the server is at it", || redress.waiting_for_locks() > 0);
         server.kill();
         other.batch_execute("ROLLBACK").unwrap();
         let server = redress.serve();
@@ -325,9 +359,7 @@ fn over_http_a_run_is_planned_approved_executed_by_the_server_and_watched() {
         let mut other = redress.owner();
         other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
         assert_eq!(second.post_once("/v1/runs/1/approve", &approval).json()["approved_by"], "finance-2");
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-        wait_until("the server is at it", || redress.number(waits) > 0);
+        wait_until("the server is at it", || redress.waiting_for_locks() > 0);
         let paused = finance.post_once("/v1/runs/1/pause", &serde_json::json!({}));
         assert_eq!((paused.status, paused.json()["state"].as_str()), (200, Some("paused")), "{}", paused.text());
         finance.post_once("/v1/runs/1/pause", &serde_json::json!({})).is_problem(409, "run_refused");

@@ -114,9 +114,7 @@ fn a_lock_on_the_payers_row_does_not_stop_everything() {
             // These need the payer's row, and wait for it: a run, and a reversal into it.
             let run = scope.spawn(|| redress.json(&["issue", "--incident", INCIDENT, "--policy", "grant"]));
             let reversal = scope.spawn(|| reverse(redress, &[&ids[2]], &[]).succeeds());
-            let waiting =
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
-            crate::harness::wait_until("both wait for the budget", || redress.number(waiting) == 2);
+            crate::harness::wait_until("both wait for the budget", || redress.waiting_for_locks() == 2);
             // These do not, and answer at once.
             let begun = Instant::now();
             assert_eq!(balance(redress, "owed/GBP"), "16.00");

@@ -111,17 +111,15 @@ fn a_release_and_a_running_batch_never_take_the_same_money() {
         // All of it is left when both are asked for.
         release(&["release"], "59999", "finance").succeeds();
         release(&["release"], "30000", "finance").succeeds();
-        let waits =
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
         let mut other = redress.owner();
         other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
         std::thread::scope(|scope| {
             let run = scope.spawn(|| redress.run(&["issue", "--incident", INCIDENT, "--workers", "1"]));
-            wait_until("the batch is at the budget", || redress.number(waits) == 1);
+            wait_until("the batch is at the budget", || redress.waiting_for_locks() == 1);
             let too_much = scope.spawn(|| release(&["approve", "--release"], "59999", "finance-2"));
-            wait_until("the release is at the budget", || redress.number(waits) == 2);
+            wait_until("the release is at the budget", || redress.waiting_for_locks() == 2);
             let fits = scope.spawn(|| release(&["approve", "--release"], "30000", "finance-2"));
-            wait_until("both releases are at the budget", || redress.number(waits) == 3);
+            wait_until("both releases are at the budget", || redress.waiting_for_locks() == 3);
             other.batch_execute("ROLLBACK").unwrap();
             // The batch came first: what it takes cannot be given back; what is given back it cannot take.
             too_much.join().unwrap().refuses("less than 59999 day:melon is left");
