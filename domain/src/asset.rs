@@ -290,6 +290,18 @@ impl Amount {
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
     }
+
+    /// The sum, or the largest amount when it is beyond what storage holds.
+    #[must_use]
+    pub const fn saturating_add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// By how much it is more than another: nothing where it is not.
+    #[must_use]
+    pub fn beyond(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0).max(0))
+    }
 }
 
 /// A number with its thousands apart; anything but a number as it is.

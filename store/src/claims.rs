@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Binary, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Binary, Bool, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use redress_domain::claim::{ClaimMove, ClaimState};
 use uuid::Uuid;
 
@@ -513,7 +513,7 @@ pub fn assessments(connection: &mut Connection, customer: &str, id: Uuid) -> Sto
     Ok(last.unwrap_or(0))
 }
 
-/// Moves several claims the same way; returns how many stood where that is legal.
+/// Moves several claims the same way, as [`advance`] does one; returns how many stood where that is legal.
 pub fn advance_all(
     connection: &mut Connection,
     claims: &[(String, Uuid)],
@@ -521,9 +521,20 @@ pub fn advance_all(
     to: ClaimState,
     at: DateTime<Utc>,
 ) -> StoreResult<usize> {
-    let mut moved = 0;
-    for (customer, id) in claims {
-        moved += usize::from(advance(connection, customer, *id, action, to, at)?);
-    }
-    Ok(moved)
+    let from: Vec<&str> = action.legal_from().map(ClaimState::as_str).collect();
+    let (customers, ids): (Vec<&str>, Vec<Uuid>) = claims.iter().map(|(customer, id)| (customer.as_str(), *id)).unzip();
+    // Diesel has no words for an update that joins a list of pairs.
+    Ok(diesel::sql_query(
+        "UPDATE claim SET state = $3, version = version + 1, updated_at = $4,
+                          credited_at = CASE WHEN $5 THEN coalesce(credited_at, $4) ELSE credited_at END
+         FROM unnest($1, $2) AS pair (customer_id, id)
+         WHERE claim.customer_id = pair.customer_id COLLATE \"C\" AND claim.id = pair.id AND claim.state = ANY ($6)",
+    )
+    .bind::<Array<Text>, _>(customers)
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Text, _>(to.as_str())
+    .bind::<Timestamptz, _>(at)
+    .bind::<Bool, _>(action == ClaimMove::Issue)
+    .bind::<Array<Text>, _>(from)
+    .execute(connection)?)
 }

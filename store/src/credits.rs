@@ -14,7 +14,25 @@ use uuid::Uuid;
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
 use crate::ledger::ensure_account;
-use crate::schema::credit_movement;
+use crate::schema::{credit_movement, policy, policy_version, transfer};
+
+/// The policy under which a claim was credited, where it is another than the one of this version.
+pub fn credited_under_another(
+    connection: &mut Connection,
+    customer: &str,
+    claim: Uuid,
+    version: i32,
+) -> StoreResult<Option<String>> {
+    let this = policy_version::table.find(version).select(policy_version::policy_id).first::<i32>(connection)?;
+    Ok(transfer::table
+        .inner_join(policy_version::table.on(policy_version::id.eq(transfer::policy_version_id)))
+        .inner_join(policy::table.on(policy::id.eq(policy_version::policy_id)))
+        .filter(transfer::customer_id.eq(customer).and(transfer::code.eq(TransferCode::Issue.number())))
+        .filter(transfer::subject.eq(format!("claim/{claim}")).and(policy::id.ne(this)))
+        .select(policy::name)
+        .first(connection)
+        .optional()?)
+}
 
 /// A credit with the names and keys that its movements need.
 #[derive(Debug, Clone, QueryableByName)]

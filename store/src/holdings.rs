@@ -42,6 +42,12 @@ diesel::define_sql_function! {
 pub(crate) type HeldColumns = (Text, Integer, Text, Json);
 
 impl HeldRow {
+    /// Whether its reference is one: a hand at the database may have made it anything.
+    #[must_use]
+    pub fn is_named(&self) -> bool {
+        HoldingRef::try_from(SmolStr::from(self.reference.clone())).is_ok()
+    }
+
     /// The row as the domain has it, checked again. A row that is corrupt is named by its reference.
     pub fn holding(&self, customer: &CustomerId, service: &ServiceId) -> Result<Holding, (SmolStr, StoreError)> {
         let said = self.facts.read().map_err(|error| (self.reference.clone().into(), error))?;

@@ -10,6 +10,7 @@ use redress_domain::{Incident, Window};
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
+use crate::policies;
 use crate::schema::{claim, holding, impact, incident, service};
 
 /// An incident with the keys it has in this database.
@@ -21,6 +22,8 @@ pub struct StoredIncident {
     pub incident: Incident,
     /// The keys of its services.
     pub service_keys: BTreeMap<ServiceId, i32>,
+    /// The hash of what it was last loaded from: another one may have other windows.
+    pub source_hash: String,
 }
 
 impl StoredIncident {
@@ -48,8 +51,18 @@ pub fn source_hash(connection: &mut Connection, id: &IncidentId) -> StoreResult<
         .optional()?)
 }
 
-/// Stores an incident; loading the same file again changes nothing, a changed file replaces titles and windows.
-/// Returns whether anything was written.
+/// Whoever changes an incident has it alone from here on: nobody else changes it meanwhile, and no chunk of a run is under way. The
+/// first thing in a transaction, since whatever was read before may have changed.
+pub fn hold(connection: &mut Connection, id: &IncidentId) -> StoreResult<()> {
+    let of_name = incident::table.filter(incident::name.eq(id.as_str())).select(incident::id);
+    let Some(key) = of_name.first::<i32>(connection).optional()? else { return Ok(()) };
+    policies::keep_chunks_out(connection, key)?;
+    of_name.for_update().first::<i32>(connection)?;
+    Ok(())
+}
+
+/// Stores an incident that the caller [holds](hold); loading the same file again changes nothing, a changed file replaces titles
+/// and windows. Returns whether anything was written.
 pub fn save(connection: &mut Connection, loaded: &Incident, source_hash: &str, at: DateTime<Utc>) -> StoreResult<bool> {
     if self::source_hash(connection, &loaded.id)?.as_deref() == Some(source_hash) {
         return Ok(false);
@@ -168,11 +181,18 @@ pub fn services(
 
 /// An incident with its services.
 pub fn find(connection: &mut Connection, id: &IncidentId) -> StoreResult<StoredIncident> {
-    type IncidentRow = (i32, String, String, String, String);
+    type IncidentRow = (i32, String, String, String, String, String);
     type ImpactRow = (i32, String, String, String, String, DateTime<Utc>, DateTime<Utc>, String);
-    let (key, title_ko, title_en, cause_ko, cause_en): IncidentRow = incident::table
+    let (key, title_ko, title_en, cause_ko, cause_en, source_hash): IncidentRow = incident::table
         .filter(incident::name.eq(id.as_str()))
-        .select((incident::id, incident::title_ko, incident::title_en, incident::cause_ko, incident::cause_en))
+        .select((
+            incident::id,
+            incident::title_ko,
+            incident::title_en,
+            incident::cause_ko,
+            incident::cause_en,
+            incident::source_hash,
+        ))
         .first(connection)
         .optional()?
         .ok_or_else(|| StoreError::NotFound(format!("incident {id}")))?;
@@ -220,5 +240,5 @@ pub fn find(connection: &mut Connection, id: &IncidentId) -> StoreResult<StoredI
         cause: Localised { ko: cause_ko, en: cause_en },
         services,
     };
-    Ok(StoredIncident { key, incident, service_keys })
+    Ok(StoredIncident { key, incident, service_keys, source_hash })
 }

@@ -7,7 +7,7 @@ use std::io::Write;
 use chrono::{DateTime, Utc};
 use diesel::pg::CopyFormat;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Timestamptz};
 use redress_domain::AssetCode;
 use redress_domain::id::{IncidentId, ServiceId};
 use redress_domain::ledger::{TransferCode, expense_account, owed_account, provision_account};
@@ -20,7 +20,7 @@ use crate::failpoint::{Guard, Point, is_without, reach};
 use crate::log::{ClosedSeal, Seal};
 pub use crate::programmes::{add_programme_use, programme_use};
 use crate::runs::Customers;
-use crate::schema::{account, asset, budget, incident, posting, posting_total, service, transfer};
+use crate::schema::{account, asset, budget, credit_movement, incident, posting, posting_total, service, transfer};
 use crate::word::Word;
 
 /// A transfer as a row.
@@ -405,49 +405,58 @@ pub fn give_back(connection: &mut Connection, budget_key: i32, amount: i64) -> S
 }
 
 /// What was credited to a subject so far, by policy version and asset.
-#[derive(Debug, Clone, QueryableByName)]
+#[derive(Debug, Clone)]
 pub struct CreditedRow {
     /// To whom.
-    #[diesel(sql_type = Text)]
     pub customer_id: String,
     /// By which version.
-    #[diesel(sql_type = Integer)]
     pub policy_version_id: i32,
     /// For what.
-    #[diesel(sql_type = Text)]
     pub subject: String,
     /// The asset's key.
-    #[diesel(sql_type = Integer)]
     pub asset_id: i32,
     /// Minor units.
-    #[diesel(sql_type = BigInt)]
     pub amount: i64,
+    /// What of it was taken back, in minor units.
+    pub reversed: i64,
 }
 
-/// What was ever credited to the customers of a range, each credit a row.
-pub fn credited_of_range(connection: &mut Connection, customers: Customers<'_>) -> StoreResult<Vec<CreditedRow>> {
+/// What was ever credited to the customers of a range under these versions, each credit a row.
+pub fn credited_of_range(
+    connection: &mut Connection,
+    customers: Customers<'_>,
+    versions: &[i32],
+) -> StoreResult<Vec<CreditedRow>> {
     if is_without(Guard::Memory) {
         return Ok(Vec::new());
     }
-    let found: Vec<(String, i32, String, i32, i64)> = transfer::table
+    let found: Vec<(String, i32, String, i32, i64, Option<i64>)> = transfer::table
+        .left_join(
+            credit_movement::table.on(credit_movement::customer_id
+                .eq(transfer::customer_id)
+                .and(credit_movement::original_id.eq(transfer::id.nullable()))),
+        )
         .filter(transfer::code.eq(TransferCode::Issue.number()))
         .filter(transfer::customer_id.ge(customers.from).and(transfer::customer_id.lt(customers.till)))
+        .filter(transfer::policy_version_id.eq_any(versions))
         .select((
             transfer::customer_id,
             transfer::policy_version_id,
             transfer::subject,
             transfer::asset_id,
             transfer::amount,
+            credit_movement::amount.nullable(),
         ))
         .load(connection)?;
     Ok(found
         .into_iter()
-        .map(|(customer_id, policy_version_id, subject, asset_id, amount)| CreditedRow {
+        .map(|(customer_id, policy_version_id, subject, asset_id, amount, reversed)| CreditedRow {
             customer_id,
             policy_version_id,
             subject,
             asset_id,
             amount,
+            reversed: reversed.unwrap_or(0),
         })
         .collect())
 }

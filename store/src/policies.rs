@@ -197,6 +197,34 @@ pub fn in_force(connection: &mut Connection, incident_key: i32) -> StoreResult<V
         .load(connection)?)
 }
 
+/// The last version of each policy of an incident that was in force and has none in force any more, by name: what it granted
+/// stands.
+pub fn retired(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<VersionInForce>> {
+    let approved = policy_version::approved_at.is_not_null();
+    let in_force = diesel::alias!(policy_version as current);
+    let current = in_force
+        .filter(in_force.field(policy_version::policy_id).eq(policy::id))
+        .filter(in_force.field(policy_version::approved_at).is_not_null())
+        .filter(in_force.field(policy_version::retired_at).is_null());
+    let mut last: Vec<VersionInForce> = policy_version::table
+        .inner_join(policy::table.on(policy::id.eq(policy_version::policy_id)))
+        .filter(policy::incident_id.eq(incident_key).and(approved))
+        .filter(diesel::dsl::not(diesel::dsl::exists(current)))
+        .distinct_on(policy::name)
+        .order((policy::name, policy_version::approved_at.desc(), policy_version::id.desc()))
+        .select((
+            policy_version::id,
+            policy::id,
+            policy::name,
+            policy::service_id,
+            policy_version::hash,
+            policy_version::source,
+        ))
+        .load(connection)?;
+    last.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(last)
+}
+
 /// These versions, in force or not, by key: what was credited under a version is valued by that version.
 pub fn by_keys(connection: &mut Connection, keys: &[i32]) -> StoreResult<Vec<VersionInForce>> {
     Ok(policy_version::table

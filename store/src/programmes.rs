@@ -142,7 +142,7 @@ pub struct Returned {
 }
 
 /// Gives back to a cap over everybody what reversals, written in this transaction, took from these credits. Nothing
-/// happens where the policy has no such cap. Called after the budgets, as a chunk does, so that neither waits for the other
+/// happens where the policy has no such cap. Called before the budgets, as a chunk does, so that neither waits for the other
 /// in a ring.
 pub fn give_back(
     connection: &mut Connection,

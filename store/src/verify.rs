@@ -65,13 +65,16 @@ struct Query {
 
 const QUERIES: &[Query] = &[
     Query {
-        name: "every transfer belongs to a posting, to known accounts and to their asset",
+        name: "every transfer belongs to a posting, to known accounts and their asset, and every credit to a policy",
         reads: "SELECT count(*) AS rows FROM transfer",
-        faults: "SELECT format('transfer %s of customer %s: posting %s, accounts %s and %s, asset %s', t.id, t.customer_id,
-                               t.posting_id, t.debit_account, t.credit_account, t.asset_id) AS fault
+        faults: "SELECT format('transfer %s of customer %s: posting %s, accounts %s and %s, asset %s, policy version %s', t.id,
+                               t.customer_id, t.posting_id, t.debit_account, t.credit_account, t.asset_id,
+                               t.policy_version_id) AS fault
                  FROM transfer t LEFT JOIN posting p ON p.id = t.posting_id
                  LEFT JOIN account d ON d.id = t.debit_account LEFT JOIN account c ON c.id = t.credit_account
-                 WHERE p.id IS NULL OR d.asset_id IS DISTINCT FROM t.asset_id OR c.asset_id IS DISTINCT FROM t.asset_id",
+                 LEFT JOIN policy_version v ON v.id = t.policy_version_id
+                 WHERE p.id IS NULL OR d.asset_id IS DISTINCT FROM t.asset_id OR c.asset_id IS DISTINCT FROM t.asset_id
+                    OR (t.code = 2 AND v.id IS NULL)",
     },
     Query {
         name: "the totals of every posting are the sums of its transfers",

@@ -39,6 +39,7 @@ pub fn load_source(app: &App, source: &str, name: &str, actor: &Actor) -> AppRes
     let incident = incident_file::parse(source, name).map_err(|error| AppError::Invalid(error.to_string()))?;
     let hash = hex::encode(Sha256::digest(source));
     let changed = app.store.transaction(|connection| -> AppResult<bool> {
+        incidents::hold(connection, &incident.id)?;
         let entry = actor.entry(
             "incident.load",
             format!("incident {}", incident.id),
@@ -87,6 +88,7 @@ pub struct NewWindow {
 pub fn set_windows(app: &App, id: &IncidentId, new: &NewWindows, actor: &Actor) -> AppResult<Loaded> {
     let impacts = impacts(&new.windows)?;
     app.store.transaction(|connection| {
+        incidents::hold(connection, id)?;
         let mut incident = incidents::find(connection, id)?.incident;
         let services = incident.services.len();
         let unknown = || AppError::Field("/service".into(), format!("{} is not part of incident {id}", new.service));

@@ -25,7 +25,7 @@ use redress_domain::id::{IncidentId, PolicyId};
 use redress_domain::run::{RunMove, RunState};
 use redress_store::failpoint::{Point, reach};
 use redress_store::runs::{self, RunRow};
-use redress_store::{StoreError, audit, policies, run_lifecycle};
+use redress_store::{StoreError, audit, incidents, policies, run_lifecycle};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -253,7 +253,7 @@ enum Next {
     Done(Tally),
     /// None is free.
     NoneFree,
-    /// Other versions are in force.
+    /// Other versions are in force, or the incident has other windows.
     Overtaken,
 }
 
@@ -263,7 +263,7 @@ struct Work<'a> {
     run: i64,
     watcher: &'a dyn Watcher,
     stop: AtomicBool,
-    /// Whether other versions are in force than those of the context.
+    /// Whether other versions are in force than those of the context, or other windows.
     overtaken: AtomicBool,
     /// How many workers still look for chunks.
     at_work: AtomicUsize,
@@ -292,7 +292,7 @@ impl<'a> Work<'a> {
         outcomes.into_iter().find_map(Result::err)
     }
 
-    /// Where other versions came into force, takes those up; refuses that for a run whose plan somebody approved.
+    /// Where other versions came into force, or other windows, takes those up; refuses that for a run whose plan somebody approved.
     fn catch_up(&mut self, order: &'a Order, run: &RunRow) -> AppResult<()> {
         if self.overtaken.swap(false, Ordering::Relaxed) {
             self.context = Context::load(self.context.app, order, &self.context.actor)?;
@@ -352,11 +352,14 @@ impl<'a> Work<'a> {
         self.at_work.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer).is_ok()
     }
 
-    /// Does one chunk whole, under the versions that are in force until it is committed.
+    /// Does one chunk whole, under the versions and windows that hold until it is committed.
     fn next_chunk(&self, met: &mut chunk::Met) -> AppResult<Next> {
         self.context.app.store.transaction(|connection| {
             let Some(chunk) = runs::take_chunk(connection, self.run)? else { return Ok(Next::NoneFree) };
-            if policies::hold_in_force(connection, self.context.incident.key)? != self.context.versions() {
+            let incident = &self.context.incident;
+            if policies::hold_in_force(connection, incident.key)? != self.context.versions()
+                || incidents::source_hash(connection, &incident.incident.id)?.as_ref() != Some(&incident.source_hash)
+            {
                 return Ok(Next::Overtaken);
             }
             let loaded = chunk::load(&self.context, connection, &chunk, met)?;

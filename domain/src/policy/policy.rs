@@ -95,24 +95,29 @@ impl Policy {
 
     /// Applies the policy to the facts of a facts file.
     pub fn assess_facts<'p>(&'p self, facts: &'p Facts) -> Result<Outcome<'p>, AssessError> {
-        self.run(|program, slots, built| bind_facts(program, facts, slots, built), |_, outcome| Ok(outcome))
+        self.run(|program, slots, built| bind_facts(program, facts, slots, built), |_, outcome| outcome)
+            .unwrap_or_else(Err)
             .map_err(|error| error.among(facts))
     }
 
-    /// Applies the policy and says too by what the awards of a customer exclude each other.
-    pub(crate) fn assess_aside<'p>(&'p self, subject: &Subject<'p>) -> Result<(Outcome<'p>, Aside), AssessError> {
+    /// Applies the policy and says too by what the awards of a customer exclude each other, as far as that can be told.
+    pub(crate) fn assess_aside<'p>(&'p self, subject: &Subject<'p>) -> (Assessed<'p>, Aside) {
         let bind = |program: &'p Program, slots: &mut [Value<'p>], built: &mut Built<'p>| {
             bind_subject(program, subject, slots, built)
         };
-        self.run(bind, |frame, outcome| Ok((outcome, self.inner.aside(frame)?)))
+        self.run(bind, |frame, outcome| self.inner.with_aside(frame, outcome))
+            .unwrap_or_else(|error| (Err(error), Aside::default()))
     }
 
     /// The same from a facts file.
-    pub(crate) fn assess_facts_aside<'p>(&'p self, facts: &'p Facts) -> Result<(Outcome<'p>, Aside), AssessError> {
+    pub(crate) fn assess_facts_aside<'p>(&'p self, facts: &'p Facts) -> (Assessed<'p>, Aside) {
         let bind = |program: &'p Program, slots: &mut [Value<'p>], built: &mut Built<'p>| {
             bind_facts(program, facts, slots, built)
         };
-        self.run(bind, |frame, outcome| Ok((outcome, self.inner.aside(frame)?))).map_err(|error| error.among(facts))
+        let (outcome, aside) = self
+            .run(bind, |frame, outcome| self.inner.with_aside(frame, outcome))
+            .unwrap_or_else(|error| (Err(error), Aside::default()));
+        (outcome.map_err(|error| error.among(facts)), aside)
     }
 
     /// Whether it reads nothing of whose a holding is and by what name: what it says of one holding, it says of every other with
@@ -126,7 +131,7 @@ impl Policy {
     fn run<'p, V>(
         &'p self,
         bind: impl FnOnce(&'p Program, &mut [Value<'p>], &mut Built<'p>) -> Result<Defaulted, AssessError>,
-        finish: impl FnOnce(&mut Frame<'p, '_, Silent>, Outcome<'p>) -> Result<V, AssessError>,
+        finish: impl FnOnce(&mut Frame<'p, '_, Silent>, Assessed<'p>) -> V,
     ) -> Result<V, AssessError> {
         let inner: &'p Inner = &self.inner;
         let (slots, named) = (inner.program.slots.len(), inner.program.named.len());
@@ -138,7 +143,7 @@ impl Policy {
             let mut frame = Frame::new(&inner.program, slot_places, &mut rest[..named], built, Silent);
             let mut result = Ok(Outcome::Pending { rule: None });
             inner.decide(&mut frame, &mut result);
-            return finish(&mut frame, result?);
+            return Ok(finish(&mut frame, result));
         }
         let mut places = vec![Value::Missing; slots + named];
         let (slot_places, rest) = places.split_at_mut(slots);
@@ -146,7 +151,7 @@ impl Policy {
         let mut frame = Frame::new(&inner.program, slot_places, rest, built, Silent);
         let mut result = Ok(Outcome::Pending { rule: None });
         inner.decide(&mut frame, &mut result);
-        finish(&mut frame, result?)
+        Ok(finish(&mut frame, result))
     }
 }
 
@@ -349,6 +354,18 @@ impl Inner {
         let Some(Value::List(kinds)) = kinds.and_then(|at| frame.slots.get(at)) else { return false };
         let kinds: List<'p> = *kinds;
         (0..frame.list_length(kinds)).any(|at| matches!(frame.element(kinds, at), Value::Text(kind) if kind == code))
+    }
+
+    /// An outcome that stands where the aside cannot be told would be paid beside others: then there is none.
+    fn with_aside<'p, T: Tracer<'p>>(
+        &'p self,
+        frame: &mut Frame<'p, '_, T>,
+        outcome: Assessed<'p>,
+    ) -> (Assessed<'p>, Aside) {
+        match self.aside(frame) {
+            Ok(aside) => (outcome, aside),
+            Err(error) => (outcome.and(Err(error)), Aside::default()),
+        }
     }
 
     fn aside<'p, T: Tracer<'p>>(&'p self, frame: &mut Frame<'p, '_, T>) -> Result<Aside, AssessError> {

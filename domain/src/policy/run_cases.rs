@@ -222,7 +222,8 @@ fn settlement(case: &SettlementCase, policy: &Policy, sibling: &dyn Fn(&str) -> 
     let mut entries = Vec::new();
     for (subject, given) in case.subjects.iter().zip(&given) {
         if let Some(policy) = policy_of(subject.policy.as_deref()) {
-            entries.push(Entry { policy, reference: &subject.reference, input: Input::Facts(&subject.facts), given });
+            let (reference, input) = (&*subject.reference, Input::Facts(&subject.facts));
+            entries.push(Entry { policy, reference, input, given, reversed: &[] });
         }
     }
     if entries.len() != case.subjects.len() {

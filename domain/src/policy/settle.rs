@@ -21,9 +21,10 @@ pub enum Input<'a> {
     Records(Subject<'a>),
     /// In a facts file.
     Facts(&'a Facts),
-    /// In records, but the awards were decided before: when a claim was filed, or by a person.
+    /// In records, but the awards were decided before: when a claim was filed, or by a person. Where nothing is awarded any
+    /// more, or nobody decides any more, what was given stands.
     Decided {
-        /// What was granted.
+        /// What was granted; empty where only what was given counts.
         awards: &'a [Given],
         /// The records, for the stacking key and the period.
         subject: Subject<'a>,
@@ -41,6 +42,8 @@ pub struct Entry<'a> {
     pub input: Input<'a>,
     /// What was credited for it under any version of the policy.
     pub given: &'a [Given],
+    /// What of that was taken back. It is not credited again for this subject, and leaves room for others.
+    pub reversed: &'a [Given],
 }
 
 /// An amount that was credited before.
@@ -110,10 +113,8 @@ pub struct Due<'a> {
     pub entitled: Amount,
     /// What was credited before.
     pub given: Amount,
-    /// What is still to be credited: never below zero.
+    /// What is still to be credited: never below zero, since what was given is only taken back by a named decision.
     pub to_credit: Amount,
-    /// What was credited beyond the entitlement; it is never taken back without a named decision.
-    pub overpaid: Amount,
     /// Why the entitlement differs from the assessment.
     pub changes: Vec<Change<'a>>,
 }
@@ -123,7 +124,7 @@ pub struct Due<'a> {
 pub struct Settled<'a> {
     /// What the assessment says, or why it cannot.
     pub outcome: Result<Outcome<'a>, AssessError>,
-    /// What is due. Empty while a person decides, it waits, or it could not be assessed.
+    /// What is due. While a person decides, it waits, or it could not be assessed, that is what was given, and no more.
     pub due: Vec<Due<'a>>,
 }
 
@@ -148,10 +149,8 @@ pub fn settle<'a>(entries: &[Entry<'a>], programme: &mut Programme) -> Vec<Settl
     if work.iter().any(|work| !work.entry.policy.caps().is_empty()) {
         cap_customer(&mut work, &order);
     }
-    for work in &mut work {
-        for due in &mut work.due {
-            difference(due);
-        }
+    for due in work.iter_mut().flat_map(|work| &mut work.due) {
+        due.to_credit = due.entitled.beyond(due.given);
     }
     if work.iter().any(|work| has_programme_cap(work.entry.policy)) {
         cap_programme(&mut work, &order, programme);
@@ -164,34 +163,33 @@ fn identity<'w>(work: &'w Work<'_>) -> (&'w str, &'w str) {
 }
 
 fn assess<'a>(entry: &Entry<'a>) -> Work<'a> {
-    let assessed = match &entry.input {
+    let (outcome, aside) = match &entry.input {
         Input::Records(subject) => entry.policy.assess_aside(subject),
         Input::Facts(facts) => entry.policy.assess_facts_aside(facts),
-        Input::Decided { awards, subject } => decided(entry.policy, awards).map(|outcome| {
-            // What was decided stands even where the records would not suffice to decide it again.
-            let aside = entry.policy.assess_aside(subject).map(|(_, aside)| aside);
-            (outcome, aside.unwrap_or_default())
-        }),
-    };
-    let (outcome, aside) = match assessed {
-        Ok((outcome, aside)) => (Ok(outcome), aside),
-        Err(error) => (Err(error), Aside::default()),
+        // What was decided stands even where the records would not suffice to decide it again.
+        Input::Decided { awards, subject } => (decided(entry.policy, awards), entry.policy.assess_aside(subject).1),
     };
     let mut due: Vec<Due<'a>> = Vec::new();
-    if let Ok(decided @ (Outcome::Award { .. } | Outcome::Decline { .. })) = &outcome {
-        for award in decided.awards().iter() {
-            due.push(fresh(award.asset, award.amount));
+    let is_decided = matches!(outcome, Ok(Outcome::Award { .. } | Outcome::Decline { .. }));
+    if let (Ok(outcome), true) = (&outcome, is_decided) {
+        due.extend(outcome.awards().iter().map(|award| fresh(award.asset, award.amount)));
+    }
+    for given in entry.given {
+        let place = due.iter().position(|due| *due.asset.code() == given.asset).or_else(|| {
+            // Given under an earlier version and awarded no more.
+            let asset = entry.policy.assets().iter().find(|asset| *asset.code() == given.asset)?;
+            due.push(fresh(asset, Amount::ZERO));
+            Some(due.len() - 1)
+        });
+        if let Some(due) = place.and_then(|place| due.get_mut(place)) {
+            due.given = due.given.saturating_add(given.amount);
         }
-        for given in entry.given {
-            let place = due.iter().position(|due| *due.asset.code() == given.asset).or_else(|| {
-                // Given under an earlier version and awarded no more: due is nothing, and it shows as overpaid.
-                let asset = entry.policy.assets().iter().find(|asset| *asset.code() == given.asset)?;
-                due.push(fresh(asset, Amount::ZERO));
-                Some(due.len() - 1)
-            });
-            if let Some(due) = place.and_then(|place| due.get_mut(place)) {
-                due.given = due.given.checked_add(given.amount).unwrap_or(due.given);
-            }
+    }
+    if !is_decided {
+        // Until somebody has decided, what was given stands: it uses up caps, and the same loss is not paid elsewhere.
+        for due in &mut due {
+            let kept = kept(entry, due.asset.code());
+            (due.assessed, due.entitled) = (kept, kept);
         }
     }
     Work { entry: *entry, outcome, aside, due }
@@ -218,20 +216,21 @@ fn decided<'a>(policy: &'a Policy, granted: &[Given]) -> Result<Outcome<'a>, Ass
 }
 
 fn fresh(asset: &Asset, assessed: Amount) -> Due<'_> {
-    Due {
-        asset,
-        assessed,
-        entitled: assessed,
-        given: Amount::ZERO,
-        to_credit: Amount::ZERO,
-        overpaid: Amount::ZERO,
-        changes: Vec::new(),
-    }
+    Due { asset, assessed, entitled: assessed, given: Amount::ZERO, to_credit: Amount::ZERO, changes: Vec::new() }
 }
 
-fn difference(due: &mut Due<'_>) {
-    due.to_credit = due.entitled.checked_sub(due.given).unwrap_or_default().max(Amount::ZERO);
-    due.overpaid = due.given.checked_sub(due.entitled).unwrap_or_default().max(Amount::ZERO);
+fn sum_of(amounts: &[Given], asset: &AssetCode) -> Amount {
+    let of_asset = amounts.iter().filter(|given| given.asset == *asset);
+    of_asset.fold(Amount::ZERO, |sum, given| sum.saturating_add(given.amount))
+}
+
+/// What of the given was not taken back.
+fn kept(entry: &Entry<'_>, asset: &AssetCode) -> Amount {
+    sum_of(entry.given, asset).beyond(sum_of(entry.reversed, asset))
+}
+
+fn has_kept(entry: &Entry<'_>) -> bool {
+    entry.given.iter().any(|given| kept(entry, &given.asset) > Amount::ZERO)
 }
 
 // ---- stacking -------------------------------------------------------------------------------------
@@ -240,16 +239,14 @@ fn stack(work: &mut [Work<'_>], order: &[usize]) {
     let mut groups: BTreeMap<(String, Option<String>), Vec<usize>> = BTreeMap::new();
     for at in order {
         let one = &work[*at];
-        let owed = one.due.iter().any(|due| due.assessed > Amount::ZERO);
-        if let (Some(stacking), true) = (one.entry.policy.stacking(), owed) {
+        // What was given stands in the others' way, also where nothing is owed any more.
+        if let (Some(stacking), true) = (one.entry.policy.stacking(), is_owed(one) || has_kept(&one.entry)) {
             groups.entry((stacking.group().to_owned(), one.aside.key.clone())).or_default().push(*at);
         }
     }
     for members in groups.values().filter(|members| members.len() > 1) {
-        let Some(winner) = members.iter().copied().reduce(|a, b| if stands_before(&work[b], &work[a]) { b } else { a })
-        else {
-            continue;
-        };
+        let owed = members.iter().copied().filter(|at| is_owed(&work[*at]));
+        let Some(winner) = owed.reduce(|a, b| if stands_before(&work[b], &work[a]) { b } else { a }) else { continue };
         let winner = standing_before(work, members, winner);
         let standing = work[winner].entry;
         for at in members.iter().filter(|at| **at != winner) {
@@ -264,24 +261,29 @@ fn stack(work: &mut [Work<'_>], order: &[usize]) {
     }
 }
 
+fn is_owed(work: &Work<'_>) -> bool {
+    work.due.iter().any(|due| due.assessed > Amount::ZERO)
+}
+
 /// What was credited before counts towards the same loss, and is never taken back: of the same asset it is counted as
 /// given to the winner, who then gets the difference; of another asset it cannot be, so whoever has it keeps standing.
 fn standing_before(work: &mut [Work<'_>], members: &[usize], winner: usize) -> usize {
-    let has_been_given = |work: &Work<'_>| work.due.iter().any(|due| due.given > Amount::ZERO);
     let same_asset =
         |one: &Work<'_>, other: &Work<'_>| matches!((&one.due[..], &other.due[..]), ([x], [y]) if x.asset == y.asset);
     let mut counted = Amount::ZERO;
     for at in members.iter().copied().filter(|at| *at != winner) {
-        if !has_been_given(&work[at]) {
+        if !has_kept(&work[at].entry) {
             continue;
         }
         if !same_asset(&work[at], &work[winner]) {
             return at;
         }
-        counted = work[at].due.first().and_then(|due| counted.checked_add(due.given)).unwrap_or(counted);
+        if let Some(due) = work[at].due.first() {
+            counted = counted.saturating_add(kept(&work[at].entry, due.asset.code()));
+        }
     }
     if let Some(due) = work[winner].due.first_mut() {
-        due.given = due.given.checked_add(counted).unwrap_or(due.given);
+        due.given = due.given.saturating_add(counted);
     }
     winner
 }
@@ -378,37 +380,52 @@ fn cap_group<'a>(work: &mut [Work<'a>], group: &[usize], policy: &'a Policy, cap
         allowed = allowed.max(cap.at_least.unwrap_or(allowed));
     }
     allowed = allowed.min(cap.at_most.unwrap_or(allowed));
-    if allowed > total {
-        if let (Some((at, due)), Some(more)) = (places.first(), allowed.checked_sub(total)) {
-            let due = &mut work[*at].due[*due];
-            due.entitled = due.entitled.checked_add(more).unwrap_or(due.entitled);
-            due.changes.push(change);
-        }
-        return;
-    }
-    // What was credited is never taken back, so it uses the cap up first, also where nothing is awarded any more; what
-    // stacking counts as given to another's winner is counted there. Then the earlier by name keep theirs, and what is
-    // beyond the cap is cut from the later ones.
-    let without = |room: Amount, used: Amount| room.checked_sub(used).unwrap_or_default().max(Amount::ZERO);
-    let mut room = if allowed > Amount::ZERO { cap.at_most } else { Some(Amount::ZERO) };
-    for at in group {
-        let is_stacked = |due: &Due<'_>| due.changes.iter().any(|change| matches!(change, Change::Stacking { .. }));
-        let past = work[*at].due.iter().filter(|due| due.asset == asset && due.entitled == Amount::ZERO);
-        for due in past.filter(|due| !is_stacked(due)) {
-            room = room.map(|room| without(room, due.given));
-        }
-    }
+    let mut room = room(work, group, asset, cap, allowed);
+    // Whoever was given something keeps it and gets his difference first; then the earlier by name.
     let (given, fresh): (Vec<_>, Vec<_>) =
         places.into_iter().partition(|(at, due)| work[*at].due[*due].given > Amount::ZERO);
-    for (at, due) in given.into_iter().chain(fresh) {
-        let due = &mut work[at].due[due];
-        let kept = room.map_or(due.entitled, |room| due.entitled.min(room));
-        room = room.map(|room| without(room, kept.max(due.given)));
-        if kept != due.entitled {
-            due.entitled = kept;
+    let places = [given, fresh].concat();
+    for (at, due) in &places {
+        let due = &mut work[*at].due[*due];
+        let wanted = due.entitled.beyond(due.given);
+        let gets = room.map_or(wanted, |room| wanted.min(room));
+        room = room.map(|room| room.beyond(gets));
+        if gets < wanted {
+            due.entitled = due.given.saturating_add(gets);
             due.changes.push(change);
         }
     }
+    // What is missing to the minimum.
+    if let (true, Some(missing), Some((at, due))) = (allowed > total, room, places.first())
+        && missing > Amount::ZERO
+    {
+        let due = &mut work[*at].due[*due];
+        due.entitled = due.entitled.max(due.given).saturating_add(missing);
+        due.changes.push(change);
+    }
+}
+
+/// How much more a group may be credited under a cap; none where it is not bounded. What was credited is never taken back, so
+/// it uses the cap up first, also where nothing is awarded any more; what was reversed leaves room under a maximum, and is not
+/// made good by a minimum.
+fn room(work: &[Work<'_>], group: &[usize], asset: &Asset, cap: &Cap, allowed: Amount) -> Option<Amount> {
+    if allowed == Amount::ZERO {
+        return Some(Amount::ZERO);
+    }
+    let under_most = cap.at_most.map(|most| {
+        let kept = group.iter().map(|at| kept(&work[*at].entry, asset.code()));
+        most.beyond(kept.fold(Amount::ZERO, Amount::saturating_add))
+    });
+    let above_least = cap.at_least.map(|least| {
+        let given = group.iter().map(|at| {
+            let due = work[*at].due.iter().find(|due| due.asset == asset);
+            // What was given beyond the minimum was not given because of it, and takes nothing from the others.
+            let at_most = due.map_or(least, |due| due.entitled.max(least));
+            sum_of(work[*at].entry.given, asset.code()).min(at_most)
+        });
+        allowed.beyond(given.fold(Amount::ZERO, Amount::saturating_add))
+    });
+    [under_most, above_least].into_iter().flatten().min()
 }
 
 fn has_programme_cap(policy: &Policy) -> bool {
@@ -421,12 +438,10 @@ fn cap_programme(work: &mut [Work<'_>], order: &[usize], programme: &mut Program
     let mut counted: BTreeMap<(Box<str>, Box<str>), bool> = BTreeMap::new();
     let capped: Vec<usize> = order.iter().copied().filter(|at| has_programme_cap(work[*at].entry.policy)).collect();
     for at in &capped {
-        let one = &work[*at];
-        for due in &one.due {
-            let key = (one.entry.policy.id().as_str().into(), due.asset.code().as_str().into());
-            // What stacking counts as given was given under another policy, and took no place under this one.
-            let given = |given: &Given| given.asset == *due.asset.code() && given.amount > Amount::ZERO;
-            *counted.entry(key).or_insert(false) |= one.entry.given.iter().any(given);
+        // What stacking counts as given was given under another policy, and took no place under this one.
+        let Entry { policy, given, .. } = work[*at].entry;
+        for given in given.iter().filter(|given| given.amount > Amount::ZERO) {
+            counted.insert((policy.id().as_str().into(), given.asset.as_str().into()), true);
         }
     }
     for at in &capped {
@@ -441,7 +456,7 @@ fn cap_programme(work: &mut [Work<'_>], order: &[usize], programme: &mut Program
                 }
             }
             if due.to_credit > Amount::ZERO {
-                used.amount = used.amount.checked_add(due.to_credit).unwrap_or(used.amount);
+                used.amount = used.amount.saturating_add(due.to_credit);
                 used.takers += u64::from(!known);
                 counted.insert(key.clone(), true);
                 programme.0.insert(key, used);
@@ -458,11 +473,11 @@ fn cap_one<'a>(due: &mut Due<'a>, cap: &'a Cap, used: &Used, known: bool) {
         allowed = Amount::ZERO;
     }
     if let Some(most) = cap.at_most {
-        allowed = allowed.min(most.checked_sub(used.amount).unwrap_or_default().max(Amount::ZERO));
+        allowed = allowed.min(most.beyond(used.amount));
     }
     if allowed != due.to_credit {
         due.to_credit = allowed;
-        due.entitled = due.given.checked_add(allowed).unwrap_or(due.given).min(due.entitled);
+        due.entitled = due.given.saturating_add(allowed).min(due.entitled);
         due.changes.push(Change::Cap { name: cap.name(), scope: cap.scope() });
     }
 }

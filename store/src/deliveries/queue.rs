@@ -22,6 +22,8 @@ pub struct Leased {
     pub as_of: DateTime<Utc>,
     /// Whether no earlier attempt can have reached the service.
     pub first: bool,
+    /// When the lease ends.
+    pub until: DateTime<Utc>,
 }
 
 /// Whether a batch of a service is due.
@@ -60,7 +62,7 @@ pub fn lease(
     diesel::update(delivery::table.find(row.id))
         .set((delivery::attempts.eq(row.attempts), delivery::next_at.eq(lease_until), delivery::as_of.eq(as_of)))
         .execute(connection)?;
-    Ok(Some(Leased { row, as_of, first }))
+    Ok(Some(Leased { row, as_of, first, until: lease_until }))
 }
 
 /// Where a batch stands after a call that failed.
@@ -89,7 +91,9 @@ pub fn postpone(
     diesel::update(
         delivery::table
             .find(leased.row.id)
-            .filter(delivery::state.eq_any(PENDING).and(delivery::attempts.eq(leased.row.attempts))),
+            // Whoever lets it go again begins to count anew; the end of a lease is nobody else's.
+            .filter(delivery::state.eq_any(PENDING).and(delivery::attempts.eq(leased.row.attempts)))
+            .filter(delivery::next_at.eq(leased.until)),
     )
     .set((
         delivery::state.eq(state),

@@ -28,6 +28,16 @@ pub(super) const QUERIES: &[Query] = &[
                     OR (claim.state = 'declined' AND last.outcome <> 'decline')",
     },
     Query {
+        name: "every claim that was credited was credited under one policy",
+        reads: "SELECT count(*) AS rows FROM claim WHERE credited_at IS NOT NULL",
+        faults: "SELECT format('%s of customer %s was credited under %s', credit.subject, credit.customer_id,
+                               string_agg(DISTINCT policy.name, ' and ')) AS fault
+                 FROM transfer AS credit JOIN policy_version AS version ON version.id = credit.policy_version_id
+                 JOIN policy ON policy.id = version.policy_id
+                 WHERE credit.code = 2 AND credit.subject LIKE 'claim/%'
+                 GROUP BY credit.customer_id, credit.subject HAVING count(DISTINCT policy.id) > 1",
+    },
+    Query {
         name: "every appeal is open while its claim is read, and answered otherwise",
         reads: "SELECT count(*) AS rows FROM appeal",
         faults: "SELECT format('appeal against %s of claim %s: the claim is %s, the appeal %s', appeal.against, appeal.claim_id,

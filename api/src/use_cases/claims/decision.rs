@@ -84,6 +84,10 @@ pub fn decide(
     let before = case.seen();
     let active = policy_of(app, connection, &case, new.policy.as_deref())?;
     let (verdict, reasons) = verdict_of(new, active.as_ref())?;
+    if let Some(other) = credited_elsewhere(connection, &case, active.as_ref().map(|active| active.version_key))? {
+        let detail = format!("it was credited under {other}, and what is granted beyond is granted under the same");
+        return Err(Refusal::field("/policy", detail).into());
+    }
     let weights = Weights::load(connection)?;
     let needs_approval = weights.exceed(&verdict, active.as_ref(), reader.decides_up_to);
     let row = DecisionRow {
@@ -146,6 +150,10 @@ pub fn sign(
     }
     if signature.approve {
         must_be_another(&case, &reader.name)?;
+        if let Some(other) = credited_elsewhere(connection, &case, proposed.policy_version_id)? {
+            let detail = format!("it was credited under {other} meanwhile: send it back to be decided under that");
+            return Err(Refusal::Conflict(detail).into());
+        }
     }
     let signed = decisions::sign(connection, &proposed, &reader.name, at, signature.approve);
     let signed = signed.map_err(|error| match error.constraint() {
@@ -168,6 +176,17 @@ pub fn sign(
     }
     let detail = serde_json::json!({ "decision": proposed.seq, "approve": signature.approve });
     case.log(connection, actor, "claim.sign-decision", detail, &before)
+}
+
+/// The policy under which a claim was credited, where that is another than the one of this version: what the two grant would be
+/// paid beside each other.
+fn credited_elsewhere(connection: &mut Connection, case: &Case, version: Option<i32>) -> AppResult<Option<String>> {
+    let Some(version) = version else { return Ok(None) };
+    let claim = &case.claim;
+    if claim.credited_at.is_none() {
+        return Ok(None);
+    }
+    Ok(redress_store::credits::credited_under_another(connection, &claim.customer_id, claim.id, version)?)
 }
 
 /// A decision holds from now on: the claim moves, an open appeal is answered, the claimant is told.

@@ -126,11 +126,11 @@ impl Batch {
         self.transfers.sort_by(|a, b| (&a.customer_id, a.id).cmp(&(&b.customer_id, b.id)));
         credits::record_movements(connection, &self.movements)?;
         ledger::record(connection, &self.transfers)?;
-        for (budget, amount) in self.given_back {
-            ledger::give_back(connection, budget, amount)?;
-        }
         for ((policy, asset), returned) in &self.returned {
             programmes::give_back(connection, *policy, *asset, returned)?;
+        }
+        for (budget, amount) in self.given_back {
+            ledger::give_back(connection, budget, amount)?;
         }
         audit::append(connection, &[entry])?;
         beside(connection, posting.id())?;

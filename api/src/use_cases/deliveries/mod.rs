@@ -147,8 +147,10 @@ impl Worker<'_> {
     fn record(&self, webhook: &WebhookRow, leased: &Leased, content: &Content, answer: &Answer) -> AppResult<Pass> {
         let pass = credits::decide(self.app, |connection| {
             let now = Utc::now();
-            let settled = settle(connection, content, &answer.given, self.actor)?;
+            // What others may hold comes first: once a posting has its time, nothing is waited for.
             webhooks::note_success(connection, webhook.id)?;
+            deliveries::lock(connection, leased.row.id)?;
+            let settled = settle(connection, content, &answer.given, self.actor)?;
             let mut pass = Pass { delivered: settled.delivered, refused: settled.refused, ..Pass::default() };
             let remind_at = answer.later.then_some(now + TERM);
             match conclude(connection, &leased.row, leased.as_of, remind_at, now)? {

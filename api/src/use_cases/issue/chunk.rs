@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use redress_domain::id::{CustomerId, PolicyId};
+use redress_domain::id::CustomerId;
 use redress_domain::ledger::TransferCode;
-use redress_domain::policy::{CapScope, Change, Entry, Given, Programme, Settled, Used, settle};
+use redress_domain::policy::{CapScope, Change, Due, Entry, Given, Outcome, Programme, Settled, Used, settle};
 use redress_domain::{Amount, Asset, AssetCode};
 use redress_store::failpoint::{Guard, is_without};
 use redress_store::granted::{self, GrantedClaim};
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::Tally;
 use super::context::{Context, Issuing, Route};
-use super::subjects::{Corrupt, Item, granted, held, items, subject_of};
+use super::subjects::{Corrupt, Credited, Item, granted, held, items, subject_of};
 use super::tally::Count;
 use super::verdict::{Alike, Said, Told, Verdict};
 use crate::error::AppResult;
@@ -72,9 +72,6 @@ pub(super) struct Planned<'a> {
     pub(super) programme: Vec<ProgrammePart<'a>>,
     pub(super) tally: Tally,
 }
-
-/// What was credited before to one customer, by policy and subject.
-type Credited = HashMap<(PolicyId, Word), Vec<Given>>;
 
 /// Takes the credits, each as it is decided.
 pub(super) type Sink<'s> = dyn FnMut(&TransferRow) -> AppResult<()> + 's;
@@ -149,23 +146,25 @@ impl<'a> Loaded<'a> {
     }
 }
 
-/// What was credited before to the customers of a range.
+/// What was credited before to the customers of a range, for this incident: another's is no business of it.
 fn credited(
     context: &Context<'_>,
     connection: &mut Connection,
     customers: Customers<'_>,
 ) -> AppResult<HashMap<String, Credited>> {
     let mut credited: HashMap<String, Credited> = HashMap::new();
-    for row in ledger::credited_of_range(connection, customers)? {
+    for row in ledger::credited_of_range(connection, customers, &context.all_versions)? {
         let (Some(policy), Some((asset, _))) =
             (context.names.get(&row.policy_version_id), context.accounts.assets.get(&row.asset_id))
         else {
             let what = format!("a credit of customer {} has no policy or asset", row.customer_id);
             return Err(StoreError::corrupt(what).into());
         };
-        let given = Given { asset: asset.clone(), amount: Amount::from_minor(row.amount) };
+        let of = |minor: i64| Given { asset: asset.clone(), amount: Amount::from_minor(minor) };
         let of_customer = credited.entry(row.customer_id).or_default();
-        of_customer.entry((policy.clone(), row.subject.into())).or_default().push(given);
+        let before = of_customer.entry((policy.clone(), row.subject.into())).or_default();
+        before.given.push(of(row.amount));
+        before.reversed.extend((row.reversed > 0).then(|| of(row.reversed)));
     }
     Ok(credited)
 }
@@ -299,12 +298,12 @@ impl<'a, 's> Plan<'a, 's> {
         customer: &CustomerId,
         rows: &[HeldRow],
         claims: &[GrantedClaim],
-        mut credited: Credited,
+        credited: Credited,
         is_new: bool,
     ) -> AppResult<()> {
         let context = self.context;
-        let read = held(context, customer, rows).and_then(|held| {
-            let granted = claims.iter().filter_map(|claim| granted(context, claim).transpose());
+        let read = held(context, customer, rows, !credited.is_empty()).and_then(|held| {
+            let granted = claims.iter().map(|claim| granted(context, claim));
             Ok((held, granted.collect::<Result<Vec<_>, _>>()?))
         });
         let (held, granted) = match read {
@@ -314,28 +313,22 @@ impl<'a, 's> Plan<'a, 's> {
                 return Ok(());
             }
         };
-        let mut items = items(context, &held, &granted);
-        if !credited.is_empty() {
-            for item in &mut items {
-                let key = (item.issuing.active.policy.id().clone(), std::mem::take(&mut item.name));
-                item.given = credited.remove(&key).unwrap_or_default();
-                item.name = key.1;
-            }
-        }
+        let items = items(context, &held, &granted, credited);
         let entries: Vec<Entry<'_>> = items
             .iter()
             .map(|item| Entry {
                 policy: &item.issuing.active.policy,
                 reference: &item.name,
                 input: item.input,
-                given: &item.given,
+                given: &item.before.given,
+                reversed: &item.before.reversed,
             })
             .collect();
         let settled = settle(&entries, &mut self.programme);
         let mut all_told = Vec::new();
         for (item, settled) in items.iter().zip(settled).filter(|(item, _)| !item.is_history) {
             let verdict = Verdict::of(item.issuing, &settled)?;
-            self.tell(customer, item.issuing, &item.name, &item.given, &verdict)?;
+            self.tell(customer, item.issuing, &item.name, &item.before.given, &verdict)?;
             if let Some(claim) = item.claim {
                 self.claim(customer, item, claim, &settled);
             }
@@ -447,8 +440,9 @@ impl<'a, 's> Plan<'a, 's> {
     /// A claim is issued when it has a credit; one that gets nothing, since its loss is paid elsewhere, or a cap is
     /// reached, goes back to a person.
     fn claim(&mut self, customer: &CustomerId, item: &Item<'a, '_>, claim: Uuid, settled: &Settled<'_>) {
-        let credited = |due: &redress_domain::policy::Due<'_>| due.to_credit > Amount::ZERO || !item.given.is_empty();
-        if settled.due.iter().any(credited) {
+        let is_award = matches!(settled.outcome, Ok(Outcome::Award { .. }));
+        let has_some = |due: &Due<'_>| due.to_credit > Amount::ZERO || !item.before.given.is_empty();
+        if is_award && settled.due.iter().any(has_some) {
             self.planned.claims.push((customer.to_string(), claim));
             return;
         }

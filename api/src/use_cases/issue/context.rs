@@ -19,30 +19,34 @@ use crate::policy_cache::ActivePolicy;
 pub(super) struct Context<'a> {
     pub(super) app: &'a App,
     pub(super) incident: StoredIncident,
-    /// The policies in force, each in its place.
+    /// The policies in force, each in its place; after them those that were retired, by their last versions.
     pub(super) issuing: Vec<Issuing>,
-    /// The keys of their versions, in their order.
+    /// The keys of the versions in force, in their order.
     versions: Vec<i32>,
-    /// Their places, by the service's key.
+    /// The places of the policies in force, by the service's key.
     of_service: BTreeMap<i32, Vec<usize>>,
     /// The services whose policies say the same of every customer who holds the same, unless he claimed or was credited before.
     alike: BTreeSet<i32>,
     /// The service's key of every policy of the incident ever published: what a run credited under one that was retired
     /// meanwhile is told too.
     service_of: HashMap<String, i32>,
-    /// The policy's name of every version ever published: what earlier versions credited counts.
+    /// The policy's name of every version ever published for the incident: what earlier versions credited counts.
     pub(super) names: HashMap<i32, PolicyId>,
+    /// The keys of all these versions.
+    pub(super) all_versions: Vec<i32>,
     /// The incident as the policies of each service see it, by the service's key.
     pub(super) views: BTreeMap<i32, (ServiceId, IncidentView)>,
     pub(super) accounts: Accounts,
     pub(super) actor: Actor,
 }
 
-/// A policy in force, with what issuing under it needs at hand.
+/// A policy with what issuing under it needs at hand.
 pub(super) struct Issuing {
     pub(super) active: ActivePolicy,
     /// Its place in [`Context::issuing`].
     pub(super) place: usize,
+    /// Whether it is in force. One that was retired decides nothing any more; what was granted under it stands.
+    pub(super) is_in_force: bool,
     /// Whether it is issued; if not, it is there because it may pay the same loss as one that is.
     pub(super) is_in_scope: bool,
     /// The ids of its credits.
@@ -115,15 +119,20 @@ impl<'a> Context<'a> {
                 order.incident
             )));
         }
-        let versions = policies::version_names(&mut connection)?;
+        let retired: Vec<ActivePolicy> = policies::retired(&mut connection, incident.key)?
+            .iter()
+            .map(|version| app.policies.compile(version))
+            .collect::<AppResult<_>>()?;
+        let mut versions = policies::version_names(&mut connection)?;
+        versions.retain(|version| version.incident == incident.incident.id.as_str());
         let service_of = versions
             .iter()
-            .filter(|version| version.incident == incident.incident.id.as_str())
             .filter_map(|version| {
                 let service = incident.service_keys.iter().find(|(id, _)| id.as_str() == version.service);
                 service.map(|(_, key)| (version.policy.clone(), *key))
             })
             .collect();
+        let all_versions = versions.iter().map(|version| version.key).collect();
         let names = versions
             .into_iter()
             .map(|version| Ok((version.key, PolicyId::parse(&version.policy).map_err(StoreError::corrupt)?)))
@@ -135,21 +144,25 @@ impl<'a> Context<'a> {
             .map(|(id, key)| (*key, (id.clone(), IncidentView::new(&incident.incident, id))))
             .collect();
         let mut of_service: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-        let mut issuing = Vec::with_capacity(active.len());
-        for (place, active) in active.into_iter().enumerate() {
-            of_service.entry(active.service_key).or_default().push(place);
+        let in_force = active.len();
+        let mut issuing: Vec<Issuing> = Vec::with_capacity(in_force + retired.len());
+        for (place, active) in active.into_iter().chain(retired).enumerate() {
+            let is_in_force = place < in_force;
+            if is_in_force {
+                of_service.entry(active.service_key).or_default().push(place);
+            }
             let is_in_scope = order.policies.is_empty() || order.policies.contains(active.policy.id());
             let assets = active.policy.assets().iter();
             let routes = assets.map(|asset| accounts.route(active.service_key, asset.code())).collect();
             let ids = CreditIds::new(&order.incident, active.policy.id());
-            issuing.push(Issuing { active, place, is_in_scope, ids, routes });
+            issuing.push(Issuing { active, place, is_in_force, is_in_scope, ids, routes });
         }
         let is_alike = |place: &usize| {
-            let policy = issuing.get(*place).map(|issuing: &Issuing| &issuing.active.policy);
+            let policy = issuing.get(*place).map(|issuing| &issuing.active.policy);
             policy.is_some_and(|policy| policy.caps().is_empty() && policy.is_alike_for_all())
         };
         let alike = of_service.iter().filter(|(_, places)| places.iter().all(is_alike)).map(|(key, _)| *key).collect();
-        let mut versions: Vec<i32> = issuing.iter().map(|issuing| issuing.active.version_key).collect();
+        let mut versions: Vec<i32> = issuing.iter().take(in_force).map(|issuing| issuing.active.version_key).collect();
         versions.sort_unstable();
         Ok(Self {
             app,
@@ -160,6 +173,7 @@ impl<'a> Context<'a> {
             alike,
             service_of,
             names,
+            all_versions,
             views,
             accounts,
             actor: actor.clone(),
@@ -174,6 +188,16 @@ impl<'a> Context<'a> {
     /// The policies in force for a service.
     pub(super) fn of_service(&self, service_key: i32) -> impl Iterator<Item = &Issuing> {
         self.of_service.get(&service_key).into_iter().flatten().filter_map(|place| self.issuing.get(*place))
+    }
+
+    /// A policy by its name, in force or retired.
+    pub(super) fn by_name(&self, name: &PolicyId) -> Option<&Issuing> {
+        self.issuing.iter().find(|issuing| issuing.active.policy.id() == name)
+    }
+
+    /// Whether policies of a service are in force, or were.
+    pub(super) fn had_policies(&self, service_key: i32) -> bool {
+        self.issuing.iter().any(|issuing| issuing.active.service_key == service_key)
     }
 
     /// Whether what the policies of a service say of one customer's holding, they say of every other's with the same facts: none

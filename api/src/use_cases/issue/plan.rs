@@ -18,6 +18,9 @@ use crate::error::AppResult;
 pub struct Basis {
     /// The content hash of every policy in force.
     pub versions: BTreeMap<String, String>,
+    /// The content hash of the incident: its windows.
+    #[serde(default)]
+    pub incident: String,
     /// The newest roster.
     pub roster: i64,
     /// What was approved of each budget, in minor units.
@@ -27,12 +30,14 @@ pub struct Basis {
 impl Basis {
     /// What a run would follow from that began now with these policies.
     pub(super) fn of(context: &Context<'_>, connection: &mut Connection) -> AppResult<Self> {
-        let versions = context.issuing.iter().map(|issuing| &issuing.active);
+        let in_force = context.issuing.iter().filter(|issuing| issuing.is_in_force);
+        let versions = in_force.map(|issuing| &issuing.active);
         let budgets = ledger::budget_views(connection, context.incident.key)?;
         Ok(Self {
             versions: versions
                 .map(|active| (active.policy.id().to_string(), active.policy.version().to_owned()))
                 .collect(),
+            incident: context.incident.source_hash.clone(),
             roster: run_lifecycle::newest_roster(connection, context.incident.key)?,
             budgets: budgets
                 .into_iter()
@@ -46,6 +51,8 @@ impl Basis {
     pub(super) fn changed(&self, now: &Self, has_begun: bool) -> Option<&'static str> {
         if self.versions != now.versions {
             Some("the policies in force")
+        } else if self.incident != now.incident {
+            Some("the incident's windows")
         } else if self.roster != now.roster {
             Some("the roster")
         } else if !has_begun && self.budgets != now.budgets {

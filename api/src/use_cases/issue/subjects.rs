@@ -1,7 +1,9 @@
 //! What is settled of a customer, all together: automatic policies on what he held, and the claims he was granted.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
-use redress_domain::id::CustomerId;
+use redress_domain::id::{CustomerId, PolicyId};
 use redress_domain::policy::{ClaimView, Facts, Given, Input, Subject};
 use redress_domain::{Amount, AssetCode, Holding};
 use redress_store::StoreError;
@@ -16,9 +18,10 @@ use super::context::{Context, Issuing};
 use crate::error::AppError;
 use crate::use_cases::claims::{AwardView, stated_facts};
 
-/// A claim that was granted, with what its policy may read.
+/// A claim that was granted, or credited and declined since, with what its policy may read.
 pub(super) struct Granted<'a> {
-    issuing: &'a Issuing,
+    /// The policy under which it was granted; none where nobody grants it any more.
+    issuing: Option<&'a Issuing>,
     id: Uuid,
     /// Whether it waits for its credit.
     waits: bool,
@@ -39,8 +42,19 @@ pub(super) struct Item<'c, 'a> {
     /// Whether it is there only because it may pay the same loss as another.
     pub(super) is_history: bool,
     pub(super) input: Input<'a>,
-    pub(super) given: Vec<Given>,
+    /// What was credited for it before.
+    pub(super) before: Before,
 }
+
+/// What was credited for a subject before, and what of it was taken back.
+#[derive(Default)]
+pub(super) struct Before {
+    pub(super) given: Vec<Given>,
+    pub(super) reversed: Vec<Given>,
+}
+
+/// What was credited before to one customer, by policy and subject.
+pub(super) type Credited = HashMap<(PolicyId, Word), Before>;
 
 /// What of a customer cannot be read, and why.
 pub(super) struct Corrupt {
@@ -51,13 +65,19 @@ pub(super) struct Corrupt {
 /// What a customer held at a service: the holdings, each with its place among all his rows.
 pub(super) type HeldAt = (i32, Vec<(usize, Holding)>);
 
-/// What a customer held, service by service, as far as policies are in force for it.
-pub(super) fn held(context: &Context<'_>, customer: &CustomerId, rows: &[HeldRow]) -> Result<Vec<HeldAt>, Corrupt> {
+/// What a customer held, service by service, as far as policies are in force for it; of whom something was credited before, also
+/// where they were.
+pub(super) fn held(
+    context: &Context<'_>,
+    customer: &CustomerId,
+    rows: &[HeldRow],
+    has_credits: bool,
+) -> Result<Vec<HeldAt>, Corrupt> {
     let mut held: Vec<HeldAt> = Vec::new();
     for (place, row) in rows.iter().enumerate() {
         let service_key = row.service_id;
         let Some((service, _)) = context.views.get(&service_key) else { continue };
-        if context.of_service(service_key).next().is_none() {
+        if context.of_service(service_key).next().is_none() && !(has_credits && context.had_policies(service_key)) {
             continue;
         }
         let holding = row
@@ -79,16 +99,26 @@ pub(super) fn subject_of(reference: &str) -> Word {
     name.finish().into()
 }
 
-/// Everything that is settled of a customer: automatic policies on holdings, and claims that were granted.
+/// Everything that is settled of a customer: automatic policies on holdings, claims that were granted, and what was credited for
+/// anything else, since it stands whatever became of its policy, claim or holding.
 pub(super) fn items<'c, 'a>(
     context: &'c Context<'_>,
     held: &'a [HeldAt],
     granted: &'a [Granted<'c>],
+    mut credited: Credited,
 ) -> Vec<Item<'c, 'a>>
 where
     'c: 'a,
 {
     let mut items = Vec::new();
+    let mut take = |issuing: &Issuing, name: Word| {
+        if credited.is_empty() {
+            return (name, Before::default());
+        }
+        let key = (issuing.active.policy.id().clone(), name);
+        let before = credited.remove(&key).unwrap_or_default();
+        (key.1, before)
+    };
     let of_service = |service_key: i32| {
         let holdings = held.iter().find(|(key, _)| *key == service_key).map_or(&[][..], |(_, holdings)| holdings);
         let account = holdings.iter().find(|(_, holding)| &*holding.kind == "account");
@@ -103,31 +133,48 @@ where
         for issuing in context.of_service(*service_key).filter(|issuing| issuing.active.is_automatic()) {
             for (row, holding) in holdings {
                 let input = Input::Records(Subject { holding: Some(holding), ..subject });
-                let (name, is_history) = (subject_of(holding.reference.as_str()), !issuing.is_in_scope);
-                items.push(Item { issuing, name, row: Some(*row), claim: None, is_history, input, given: Vec::new() });
+                let (name, before) = take(issuing, subject_of(holding.reference.as_str()));
+                let is_history = !issuing.is_in_scope;
+                items.push(Item { issuing, name, row: Some(*row), claim: None, is_history, input, before });
             }
         }
     }
-    for claim in granted {
+    let of_claim = |claim: &'a Granted<'c>| {
         let view = ClaimView { submitted_at: claim.submitted_at, fields: &claim.facts };
-        let subject = Subject { claim: Some(view), ..of_service(claim.service_key) };
-        let input = Input::Decided { awards: &claim.awards, subject };
-        let name = Word::from(format!("claim/{}", claim.id));
-        let waits = claim.waits && claim.issuing.is_in_scope;
-        let (issuing, claim) = (claim.issuing, waits.then_some(claim.id));
-        items.push(Item { issuing, name, row: None, claim, is_history: !waits, input, given: Vec::new() });
+        Subject { claim: Some(view), ..of_service(claim.service_key) }
+    };
+    for claim in granted {
+        let Some(issuing) = claim.issuing else { continue };
+        let input = Input::Decided { awards: &claim.awards, subject: of_claim(claim) };
+        let (name, before) = take(issuing, name_of(claim.id));
+        let waits = claim.waits && issuing.is_in_scope;
+        let claim = waits.then_some(claim.id);
+        items.push(Item { issuing, name, row: None, claim, is_history: !waits, input, before });
+    }
+    for ((policy, name), before) in credited {
+        let Some(issuing) = context.by_name(&policy) else { continue };
+        let service_key = issuing.active.service_key;
+        let holdings = held.iter().filter(|(key, _)| *key == service_key).flat_map(|(_, holdings)| holdings);
+        let holding = holdings.map(|(_, holding)| holding).find(|held| subject_of(held.reference.as_str()) == name);
+        let subject = match granted.iter().find(|claim| name_of(claim.id) == name) {
+            Some(claim) => of_claim(claim),
+            None => Subject { holding, ..of_service(service_key) },
+        };
+        let input = Input::Decided { awards: &[], subject };
+        items.push(Item { issuing, name, row: None, claim: None, is_history: true, input, before });
     }
     items
 }
 
-/// What was granted to a claim; none when no version of its policy is in force any more. The version that granted it may
-/// be retired since: what it granted stands.
-pub(super) fn granted<'c>(context: &'c Context<'_>, claim: &GrantedClaim) -> Result<Option<Granted<'c>>, Corrupt> {
-    let Some(policy) = claim.policy_version_id.and_then(|version| context.names.get(&version)) else {
-        return Ok(None);
-    };
-    let in_force = context.of_service(claim.service_id).find(|issuing| issuing.active.policy.id() == policy);
-    let Some(issuing) = in_force else { return Ok(None) };
+/// The name of a claim as a subject.
+fn name_of(claim: Uuid) -> Word {
+    Word::from(format!("claim/{claim}"))
+}
+
+/// What was granted to a claim. The version that granted it, or its policy, may be retired since: what it granted stands.
+pub(super) fn granted<'c>(context: &'c Context<'_>, claim: &GrantedClaim) -> Result<Granted<'c>, Corrupt> {
+    let policy = claim.policy_version_id.and_then(|version| context.names.get(&version));
+    let issuing = policy.and_then(|policy| context.by_name(policy));
     let corrupt = |error: StoreError| Corrupt { subject: format!("claim/{}", claim.id), error };
     let awards = awards(context, claim).map_err(corrupt)?;
     let facts = stated_facts(claim.id, &claim.facts).map_err(|error| match error {
@@ -136,7 +183,7 @@ pub(super) fn granted<'c>(context: &'c Context<'_>, claim: &GrantedClaim) -> Res
     })?;
     let waits = matches!(claim.state.as_str(), "approved" | "partly_approved");
     let (id, service_key, submitted_at) = (claim.id, claim.service_id, claim.submitted_at);
-    Ok(Some(Granted { issuing, id, waits, service_key, awards, facts: facts.facts, submitted_at }))
+    Ok(Granted { issuing, id, waits, service_key, awards, facts: facts.facts, submitted_at })
 }
 
 fn awards(context: &Context<'_>, claim: &GrantedClaim) -> Result<Vec<Given>, StoreError> {

@@ -93,7 +93,7 @@ impl Alike {
             // Where no policy is in force nobody asks what it is.
             let is_asked = context.of_service(row.service_id).next().is_some();
             let common = row.facts.common_id().filter(|_| is_asked);
-            if is_asked && (common.is_none() || !context.says_alike(row.service_id)) {
+            if is_asked && (common.is_none() || !context.says_alike(row.service_id) || !row.is_named()) {
                 return false;
             }
             self.key.push((row.service_id, common));
