@@ -3,6 +3,7 @@
 mod comparing;
 mod finding;
 mod limits;
+mod regrants;
 mod walks;
 
 use redress_domain::claim::{ClaimMove, ClaimState};

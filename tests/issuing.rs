@@ -487,17 +487,20 @@ fn a_corrupt_row_is_set_aside_with_its_reason_and_the_rest_is_issued() {
         redress.with_incident().with_staff().with_policies(&["melon"]);
         import(redress, &subscribers(1_200));
         import(redress, "s-000007,melon,second,subscription,,,web,,\n");
+        // Many who hold the same, so that what is said of one is said again of the next.
+        import(redress, &(0..100).map(|n| format!("t-{n:03},melon,same,subscription,,,web,,\n")).collect::<String>());
         redress.with_budget("melon", "day:melon", "10000");
         // As only a hand at the database could do; what it breaks, the program would never have written.
         redress.sql(
             "UPDATE holding SET facts = '[\"pass\", \"\", null, null, {\"Not A Name\": 1}]', common_id = NULL WHERE customer_id = 's-000007' AND reference = 'second';
              UPDATE holding SET facts = '[]', common_id = NULL WHERE customer_id = 's-000500';
              UPDATE holding SET common_id = 12345 WHERE customer_id = 's-000600';
+             UPDATE holding SET reference = 'not a name' WHERE customer_id IN ('t-020', 't-070');
              UPDATE holding SET customer_id = 's 001000' WHERE customer_id = 's-001000'",
         );
         let report = redress.issue();
-        assert_eq!((report["issued"].as_u64(), &report["state"]), (Some(1_196), &json!("done")), "{report}");
-        assert_eq!(report["tally"]["exceptions"], 4, "{report}");
+        assert_eq!((report["issued"].as_u64(), &report["state"]), (Some(1_294), &json!("done")), "{report}");
+        assert_eq!(report["tally"]["exceptions"], 6, "{report}");
         let aside = set_aside(redress);
         let found: Vec<&str> = aside.lines().collect();
         let expected = [
@@ -505,6 +508,8 @@ fn a_corrupt_row_is_set_aside_with_its_reason_and_the_rest_is_issued() {
             "s-000007: holding/second",
             "s-000500: holding/sub-500",
             "s-000600: holding/sub-600",
+            "t-020: holding/not a name",
+            "t-070: holding/not a name",
         ];
         for (line, subject) in found.iter().zip(expected) {
             let said =
@@ -513,9 +518,9 @@ fn a_corrupt_row_is_set_aside_with_its_reason_and_the_rest_is_issued() {
         }
         // Mended, it is issued by the next run, once.
         redress.sql(
-            "UPDATE holding SET facts = '[\"subscription\", \"\", null, null, {\"channel\": \"web\"}]', common_id = NULL, customer_id = replace(customer_id, ' ', '-')",
+            "UPDATE holding SET facts = '[\"subscription\", \"\", null, null, {\"channel\": \"web\"}]', common_id = NULL, customer_id = replace(customer_id, ' ', '-'), reference = replace(reference, ' ', '-')",
         );
-        assert_eq!(redress.issue()["issued"], 5);
+        assert_eq!(redress.issue()["issued"], 7);
         assert_eq!(redress.issue()["issued"], 0);
     });
 }

@@ -18,6 +18,7 @@ mod documents;
 mod enquiries;
 mod evidence;
 mod faults;
+mod given;
 mod harness;
 mod intake;
 mod issuing;

@@ -91,6 +91,11 @@ impl Peer {
         *self.mood.lock().unwrap() = mood;
     }
 
+    /// As long as it is held, nobody gets an answer.
+    pub fn hold(&self) -> MutexGuard<'_, Mood> {
+        self.mood.lock().unwrap()
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap()
     }

@@ -215,6 +215,31 @@ fn a_version_that_comes_into_force_while_a_run_goes_on_holds_for_the_chunks_that
 }
 
 #[test]
+fn a_reversal_and_a_chunk_wait_for_each_other_and_never_in_a_ring() {
+    Redress::test(|redress| {
+        prepared(redress, &cap("takers = 10"), 2, 1);
+        assert_eq!(redress.issue()["issued"], 2);
+        let [first] = &credits(redress, "c-00000")[..] else { panic!("one credit") };
+        let roster = redress.file("more.csv", "customer,service,reference,kind\nc-00009,kakaotalk,a-0,account\n");
+        redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
+        let mut other = redress.owner();
+        other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
+        std::thread::scope(|scope| {
+            let back = scope.spawn(|| reverse(redress, "c-00000", &[first], &[]).succeeds());
+            wait_until("the reversal waits", || redress.waiting_for_locks() == 1);
+            let run = scope.spawn(|| redress.issue());
+            wait_until("the run waits", || redress.waiting_for_locks() == 2);
+            other.batch_execute("ROLLBACK").unwrap();
+            back.join().unwrap();
+            assert_eq!(run.join().unwrap()["issued"], 1);
+        });
+        assert_eq!(used(redress), "2 10");
+        redress.sql("SELECT pg_stat_force_next_flush()");
+        assert_eq!(redress.number("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"), 0);
+    });
+}
+
+#[test]
 fn of_two_who_approve_a_version_at_once_one_does() {
     Redress::test(|redress| {
         prepared(redress, "", 10, 1);

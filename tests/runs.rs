@@ -57,6 +57,8 @@ fn approve(redress: &Redress, run: &str, plan: &str, by: &str) -> Ran {
     redress.run(&["run", "approve", run, "--plan", plan, "--as", by])
 }
 
+const INCIDENT_FILE: &str = "policies/incidents/kakao-2022-10-15.toml";
+
 fn state(redress: &Redress) -> String {
     redress.text("SELECT coalesce(string_agg(state, ' ' ORDER BY id), '') FROM run")
 }
@@ -159,7 +161,12 @@ fn an_approval_is_void_when_policies_rosters_or_budgets_change() {
         prepared(redress, 10, "0");
         let source = std::fs::read_to_string(crate::harness::repository().join("policies/melon.toml")).unwrap();
         let changed = redress.file("melon.toml", source.replace("amount = 3 }", "amount = 4 }"));
-        let changes: [(&str, &dyn Fn()); 3] = [
+        let changes: [(&str, &dyn Fn()); 4] = [
+            ("the incident's windows", &|| {
+                let source = std::fs::read_to_string(crate::harness::repository().join(INCIDENT_FILE)).unwrap();
+                let corrected = redress.file("incident.toml", source.replace("08:30:00", "08:31:00"));
+                redress.run(&["incident", "load", &corrected]).succeeds();
+            }),
             ("the roster", &|| with_subscribers(redress, 11)),
             ("the budgets", &|| {
                 redress.with_budget("melon", "day:melon", "1");

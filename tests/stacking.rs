@@ -3,7 +3,7 @@
 use crate::harness::{INCIDENT, Redress, merchant_claim, merchants};
 
 /// Merchants who may claim at the messenger and at the channel, whose policies are one stacking group.
-fn two_doors(redress: &Redress) -> crate::harness::Server {
+pub(crate) fn two_doors(redress: &Redress) -> crate::harness::Server {
     redress.with_incident().with_staff().with_policies(&["kakaotalk-merchant-loss", "talk-channel"]);
     let mut roster = merchants(&["m-1", "m-2"]);
     roster.push_str("m-1,talk-channel,channel-m-1,account,true\nm-2,talk-channel,channel-m-2,account,true\n");

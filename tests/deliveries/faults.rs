@@ -2,10 +2,11 @@
 
 use std::os::unix::process::ExitStatusExt;
 
+use diesel::connection::SimpleConnection;
 use redress_store::failpoint::{CRASH_AT, CallPoint, WITHOUT};
 
-use super::{deliver, delivered, due, each, ids, pass, register, states, with_peer};
-use crate::harness::Redress;
+use super::{balance, deliver, delivered, due, each, ids, pass, register, states, with_peer};
+use crate::harness::{Redress, wait_until};
 use crate::peer::{Mood, Peer};
 
 #[test]
@@ -184,5 +185,29 @@ fn it_is_the_id_of_the_call_that_keeps_a_service_from_granting_twice() {
             assert_eq!(peer.granted(), each(&copy, times), "{without:?}");
             assert_eq!(delivered(&copy), (500, 0), "the books have it once in any case");
         }
+    });
+}
+
+#[test]
+fn whoever_holds_a_batch_does_not_hold_up_the_balances() {
+    Redress::test(|redress| {
+        let (peer, _) = with_peer(redress, 3);
+        let silence = peer.hold();
+        std::thread::scope(|scope| {
+            // Inside, so that it ends with whatever fails here.
+            let mut other = redress.owner();
+            let delivery = scope.spawn(|| redress.run(&["deliver"]).succeeds());
+            wait_until("it was told", || redress.number("SELECT count(*) FROM delivery WHERE attempts = 1") == 1);
+            // As whoever reverses one of its credits does.
+            other.batch_execute("BEGIN; SELECT * FROM delivery FOR SHARE").unwrap();
+            drop(silence);
+            wait_until("the answer waits to be recorded", || redress.waiting_for_locks() == 1);
+            let balance = scope.spawn(|| balance(redress, "owed/day:melon"));
+            wait_until("the balance is told", || balance.is_finished());
+            assert_eq!(balance.join().unwrap(), "9");
+            other.batch_execute("ROLLBACK").unwrap();
+            delivery.join().unwrap();
+        });
+        assert_eq!(delivered(redress), (3, 0));
     });
 }
