@@ -165,6 +165,9 @@ fn credits_are_listed_and_reversed_once_and_the_books_are_read_at_any_instant() 
         assert_eq!(seen.len(), 252, "250 credits, a budget and a reversal");
         assert!(seen.is_sorted() && seen.windows(2).all(|pair| pair[0] != pair[1]));
         finance.get("/v1/ledger/transfers?cursor=abc").is_problem(422, "invalid_request");
+        // A cursor of an instant to come would be an answer that changes.
+        let forged = hex::encode(format!("{}/{}/a", 4_102_444_800_000_000_i64, uuid::Uuid::nil()));
+        finance.get(&format!("/v1/ledger/transfers?cursor={forged}")).is_problem(422, "invalid_request");
     });
 }
 

@@ -289,14 +289,19 @@ impl<'w> Recorder<'w> {
             rows.finish().map_err(unwritten)?;
             return Ok(Recorded { seal: seal.close(), totals, taken });
         }
-        // While the last rows go out and the server takes them in.
-        let seal = std::thread::scope(|scope| {
-            let closing = std::thread::Builder::new().spawn_scoped(scope, || seal.close())?;
+        // While the last rows go out and the server takes them in; afterwards where there is no thread to be had.
+        let mut open = Some(seal);
+        let closed = std::thread::scope(|scope| -> std::io::Result<_> {
+            let closing = std::thread::Builder::new().spawn_scoped(scope, || open.take().map(Seal::close)).ok();
             rows.finish()?;
-            closing.join().map_err(|_| std::io::Error::other("sealing a posting panicked"))
+            Ok(closing.and_then(|closing| closing.join().ok()).flatten())
         })
         .map_err(unwritten)?;
-        Ok(Recorded { seal, totals, taken })
+        match (closed, open) {
+            (Some(seal), _) => Ok(Recorded { seal, totals, taken }),
+            (None, Some(open)) => Ok(Recorded { seal: open.close(), totals, taken }),
+            (None, None) => Err(StoreError::corrupt("sealing a posting panicked")),
+        }
     }
 }
 

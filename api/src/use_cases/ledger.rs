@@ -210,6 +210,8 @@ pub fn page(app: &App, cursor: Option<&str>, limit: i64, at: Option<DateTime<Utc
     app.store.with(|connection| {
         let settled = ledger::settle(connection)?;
         let (at, after) = match place {
+            // A page was never of an instant to come.
+            Some((at, _, _)) if at > settled => return Err(no_cursor()),
             Some((at, customer, id)) => (at, Some((customer, id))),
             None => (settled_instant(at, settled)?, None),
         };
@@ -240,7 +242,11 @@ fn read_cursor(text: &str) -> AppResult<(DateTime<Utc>, String, Uuid)> {
         let customer = CustomerId::parse(parts.next()?).ok()?;
         Some((at, customer.to_string(), id))
     };
-    read().ok_or_else(|| AppError::Field("/cursor".into(), "is not one that an earlier page gave".into()))
+    read().ok_or_else(no_cursor)
+}
+
+fn no_cursor() -> AppError {
+    AppError::Field("/cursor".into(), "is not one that an earlier page gave".into())
 }
 
 /// A transfer whose cells are no formulas: the operator's own texts are the only ones that could be.
