@@ -168,6 +168,39 @@ fn a_fault_of_the_header_names_its_place_and_changes_nothing() {
 }
 
 #[test]
+fn a_quote_that_is_left_open_refuses_the_whole_file_and_is_named() {
+    Redress::test(|redress| {
+        redress.with_incident();
+        let row = |number: u32, kind: &str| format!("c-{number},melon,s,{kind},\n");
+        let file = |bad: &str, rows: u32| {
+            let head =
+                format!("customer,service,reference,kind,note\n{}c-0,melon,s,pass,\"two\nlines\"\n", row(1, "pass"));
+            (2..rows).fold(format!("{head}{}", row(2, bad)), |file, number| file + &row(number, "pass"))
+        };
+        let import = |content: String| {
+            let file = redress.file("roster.csv", content);
+            redress.run(&["roster", "import", &file, "--incident", INCIDENT])
+        };
+        // Open to the end of a short file, and of one that is longer than a row may be.
+        for (rows, within) in [(20, ""), (200_000, " within 64 KiB")] {
+            let says =
+                format!("roster.csv:5:1: a quote is opened on line 5 and not closed{within}: mend the file, none of it was taken");
+            import(file("\"pass", rows)).refuses(&says);
+        }
+        assert_eq!(redress.number("SELECT (SELECT count(*) FROM roster) + (SELECT count(*) FROM holding)"), 0);
+        // Closed by the quote of a later row, it is refused with all the lines that it took.
+        let closed = format!("{}c-9,melon,s,\"pass\",\nc-10,melon,s,pass,\n", file("\"pass", 5));
+        let ran = import(closed);
+        assert!(ran.stdout.contains("line 5: a quoted cell goes on after its quote"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("this row goes on to line 9"), "{}", ran.stdout);
+        assert_eq!(
+            redress.text("SELECT string_agg(customer_id, ' ' ORDER BY customer_id) FROM holding"),
+            "c-0 c-1 c-10"
+        );
+    });
+}
+
+#[test]
 fn a_holding_stands_once_in_a_roster_and_a_later_roster_replaces_it() {
     Redress::test(|redress| {
         redress.with_incident();

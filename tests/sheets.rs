@@ -98,7 +98,10 @@ fn every_line_is_filed_or_refused_by_itself() {
         }
         let open = format!("{HEADER}x,y,z,1,,\"{}", "a".repeat(200_000));
         let problem = send(&ann, "open", open.as_bytes()).is_problem(400, "malformed_body");
-        assert!(problem["detail"].as_str().unwrap().contains("quote left open"), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("a quote is opened on line 2"), "{problem}");
+        let open = format!("{HEADER}{INCIDENT},kakaotalk,m-9,1,,\"open\n{INCIDENT},kakaotalk,m-9,2,,,\n");
+        let problem = send(&ann, "open-short", open.as_bytes()).is_problem(400, "malformed_body");
+        assert_eq!(problem["detail"], "a quote is opened on line 2 and not closed");
     });
 }
 
@@ -172,13 +175,26 @@ fn a_file_that_cannot_be_read_on_says_where() {
         );
         let ran = run(&open).fails(1, "");
         assert!(ran.stdout.starts_with("1 reports filed"), "{}", ran.stdout);
-        assert!(ran.stdout.contains("line 3: longer than 65536 bytes; is a quote left open?"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("a quote is opened on line 3 and not closed within 64 KiB"), "{}", ran.stdout);
         assert_eq!(redress.number("SELECT count(*) FROM claim"), 1);
+        // One that is open to the end of a short file would file none of what follows, and say so of one line.
+        let short = redress.file(
+            "short.csv",
+            format!("{HEADER}{INCIDENT},kakaotalk,m-4,1000,,,\n{INCIDENT},kakaotalk,m-5,\"1,,,\n{INCIDENT},kakaotalk,m-6,1,,,\n"),
+        );
+        let ran = run(&short).fails(1, "");
+        assert!(ran.stdout.starts_with("1 reports filed"), "{}", ran.stdout);
+        assert!(
+            ran.stdout.contains("not read to its end: a quote is opened on line 3 and not closed"),
+            "{}",
+            ran.stdout
+        );
+        assert_eq!(redress.number("SELECT count(*) FROM claim"), 2);
         let bad = redress.file("bad.csv", "incident,colour\n");
         run(&bad).refuses("the column \"colour\" is unknown");
         run("/no/such.csv").refuses("/no/such.csv");
         let empty = redress.file("empty.csv", HEADER);
         assert!(run(&empty).succeeds().stdout.starts_with("0 reports filed"));
-        assert_eq!(json!(redress.number("SELECT count(*) FROM claim")), 1);
+        assert_eq!(json!(redress.number("SELECT count(*) FROM claim")), 2);
     });
 }

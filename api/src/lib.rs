@@ -7,6 +7,7 @@ pub mod blobs;
 pub mod clamd;
 pub mod cli;
 pub mod commands;
+pub mod csv_rows;
 pub mod customer_tokens;
 pub mod demo;
 pub mod error;

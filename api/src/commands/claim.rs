@@ -75,7 +75,7 @@ fn file_all(app: &App, file: &Path, results: &Path, by: &str) -> AppResult<Filin
                 Ok(Some(line)) => lines.push(line),
                 Ok(None) => ended = true,
                 Err(why) => {
-                    filings.stopped = Some(why);
+                    filings.stopped = Some(why.to_string());
                     ended = true;
                 }
             }
