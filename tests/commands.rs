@@ -299,7 +299,7 @@ fn json_is_one_document_on_stdout() {
     Redress::test(|redress| {
         redress.with_staff();
         let incident = format!("policies/incidents/{INCIDENT}.toml");
-        let roster = redress.file("r.csv", merchants(&["m-1", "bad one"]));
+        let roster = redress.file("r.csv", merchants(&["m-1"]));
         let budget = ["--incident", INCIDENT, "--service", "melon", "--asset", "day:melon", "--amount", "5"];
         let with = |verb: &'static str, by: &'static str| -> Vec<&str> {
             ["budget", verb].into_iter().chain(budget).chain(["--as", by]).collect()
@@ -326,6 +326,9 @@ fn json_is_one_document_on_stdout() {
             redress.json(&args);
         }
         // Where the answer is no, it is still one document.
+        let bad = redress.file("bad.csv", merchants(&["m-1", "bad one"]));
+        let bad = ["roster", "import", &bad, "--incident", INCIDENT, "--format", "json"];
+        assert_eq!(redress.run(&bad).fails(1, "").json()["refused"], 1);
         assert_eq!(redress.run(&["doctor", "--format", "json"]).fails(1, "").json()["healthy"], false);
         let as_variable = run_with(redress, &[("REDRESS_FORMAT", "json")], &["verify"]);
         assert_eq!(as_variable.succeeds().json()["holds"], true);

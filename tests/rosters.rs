@@ -9,10 +9,13 @@ use serde_json::Value;
 
 use crate::harness::{INCIDENT, Redress, wait_until};
 
-/// Imports a file of this name and content; the refusals as they stand in their file, without the heading.
+/// Imports a file of this name and content; the refusals as they stand in their file, without the heading. The exit code says
+/// whether there are any.
 fn import(redress: &Redress, name: &str, content: impl AsRef<[u8]>) -> (Value, Vec<String>) {
     let file = redress.file(name, content);
-    let done = redress.json(&["roster", "import", &file, "--incident", INCIDENT]);
+    let done = redress.run(&["roster", "import", &file, "--incident", INCIDENT, "--format", "json"]);
+    let (code, done) = (done.code, done.json());
+    assert_eq!(code, Some(i32::from(done["refused"] != 0)), "{done}");
     let Some(path) = done["refusals"].as_str() else { return (done, Vec::new()) };
     let text = std::fs::read_to_string(path).unwrap();
     let mut lines = text.lines().map(str::to_owned);
@@ -190,7 +193,7 @@ fn a_quote_that_is_left_open_refuses_the_whole_file_and_is_named() {
         assert_eq!(redress.number("SELECT (SELECT count(*) FROM roster) + (SELECT count(*) FROM holding)"), 0);
         // Closed by the quote of a later row, it is refused with all the lines that it took.
         let closed = format!("{}c-9,melon,s,\"pass\",\nc-10,melon,s,pass,\n", file("\"pass", 5));
-        let ran = import(closed);
+        let ran = import(closed).fails(1, "");
         assert!(ran.stdout.contains("line 5: a quoted cell goes on after its quote"), "{}", ran.stdout);
         assert!(ran.stdout.contains("this row goes on to line 9"), "{}", ran.stdout);
         assert_eq!(
@@ -225,7 +228,7 @@ fn a_holding_stands_once_in_a_roster_and_a_later_roster_replaces_it() {
         let explicit = redress.folder.path().join("deep/er/refused.csv");
         let file = redress.file("third.csv", format!("{header}a,cinema,1,pass,9\n"));
         let args = ["roster", "import", &file, "--incident", INCIDENT, "--refusals", explicit.to_str().unwrap()];
-        let text = redress.run(&args).succeeds().stdout;
+        let text = redress.run(&args).fails(1, "").stdout;
         assert!(
             text.contains("0 holdings imported, 1 rows refused") && text.contains("line 2: service cinema"),
             "{text}"
