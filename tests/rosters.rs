@@ -186,8 +186,9 @@ fn a_quote_that_is_left_open_refuses_the_whole_file_and_is_named() {
         };
         // Open to the end of a short file, and of one that is longer than a row may be.
         for (rows, within) in [(20, ""), (200_000, " within 64 KiB")] {
-            let says =
-                format!("roster.csv:5:1: a quote is opened on line 5 and not closed{within}: mend the file, none of it was taken");
+            let says = format!(
+                "roster.csv:5:1: a quote is opened on line 5 and not closed{within}: mend the file, none of it was taken"
+            );
             import(file("\"pass", rows)).refuses(&says);
         }
         assert_eq!(redress.number("SELECT (SELECT count(*) FROM roster) + (SELECT count(*) FROM holding)"), 0);
@@ -234,6 +235,22 @@ fn a_holding_stands_once_in_a_roster_and_a_later_roster_replaces_it() {
             "{text}"
         );
         assert!(explicit.exists());
+        // What is read is not written over, and of two files of one name each keeps its refusals.
+        let link = redress.folder.path().join("link.csv");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for output in [file.as_str(), link.to_str().unwrap()] {
+            let args = ["roster", "import", &file, "--incident", INCIDENT, "--refusals", output];
+            redress.run(&args).is_misused("is the file that is read");
+        }
+        assert!(std::fs::read_to_string(&file).unwrap().contains("cinema"));
+        let (first, _) = import(redress, "fourth.csv", format!("{header}a,cinema,1,pass,9\n"));
+        let (second, _) = import(redress, "fourth.csv", format!("{header}a,theatre,1,pass,9\n"));
+        for (done, name, says) in
+            [(first, "fourth.csv.refused.csv", "cinema"), (second, "fourth.csv.refused-2.csv", "theatre")]
+        {
+            let path = done["refusals"].as_str().unwrap();
+            assert!(path.ends_with(name) && std::fs::read_to_string(path).unwrap().contains(says), "{done}");
+        }
     });
 }
 

@@ -148,11 +148,16 @@ fn a_file_of_any_length_is_filed_at_the_command_line_and_goes_on_where_it_was_ki
             "693 reports filed (693 approved), 7 refused."
         );
         assert_eq!(redress.number("SELECT count(*) FROM claim"), 693);
-        let own = redress.folder.path().join("filed/letters.csv.results.csv");
+        // What the killed one wrote is kept beside it.
+        let own = redress.folder.path().join("filed/letters.csv.results-2.csv");
         assert_eq!(rows(&own.display().to_string()), first);
+        by("ann", &["--results", &path]).is_misused("--results: ");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), file);
         // Whoever works for another service files none of them.
         let refused = by("mel", &["--format", "json"]).fails(1, "").json();
         assert_eq!((refused["filed"].as_i64(), refused["refused"].as_i64()), (Some(0), Some(700)), "{refused}");
+        assert!(refused["results"].as_str().unwrap().ends_with("filed/letters.csv.results-3.csv"), "{refused}");
+        assert_eq!(rows(&own.display().to_string()), first);
         drop(server);
     });
 }

@@ -18,6 +18,7 @@ pub mod identity_provider;
 pub mod in_force;
 pub mod mail;
 pub mod outgoing;
+pub mod outputs;
 pub mod passwords;
 pub mod policy_cache;
 pub mod refusal;
