@@ -222,9 +222,14 @@ fn a_holding_stands_once_in_a_roster_and_a_later_roster_replaces_it() {
         assert_eq!((done["accepted"].as_u64(), refused.len()), (Some(2), 0));
         assert_eq!(redress.number("SELECT count(*) FROM holding"), 4);
         assert_eq!(redress.number("SELECT count(*) FROM holding WHERE facts -> 4 ->> 'fee' = '9'"), 1);
-        // The same file again says the same again.
+        // The same file again says the same again, and that it was imported.
+        assert_eq!(done["imported_before"], Value::Null);
         let (done, _) = import(redress, "second.csv", format!("{header}a,melon,1,pass,9\nc,melon,1,pass,1\n"));
         assert_eq!(done["accepted"], 2);
+        let second = redress.folder.path().join("second.csv").display().to_string();
+        let text = redress.run(&["roster", "import", &second, "--incident", INCIDENT]).succeeds().stdout;
+        assert!(text.contains("The same file was imported before, at 20"), "{text}");
+        assert!(done["imported_before"].is_string(), "{done}");
         assert_eq!(redress.number("SELECT count(*) FROM holding"), 4);
         let explicit = redress.folder.path().join("deep/er/refused.csv");
         let file = redress.file("third.csv", format!("{header}a,cinema,1,pass,9\n"));

@@ -18,6 +18,9 @@ pub(super) fn run(app: &App, command: &RosterCommand, format: Format) -> AppResu
     print_or(format, &done, || {
         let number = |count: i64| grouped(&count.to_string());
         println!("{} holdings imported, {} rows refused.", number(done.accepted), number(done.refused));
+        if let Some(at) = done.imported_before {
+            println!("The same file was imported before, at {}.", at.format("%Y-%m-%dT%H:%M:%SZ"));
+        }
         for refusal in &done.first_refusals {
             println!("  {refusal}");
         }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use redress_domain::Holding;
 use redress_domain::id::IncidentId;
 use redress_store::holdings::{self, HeldFacts, IncomingRow, RosterFile};
@@ -32,6 +33,9 @@ pub struct Imported {
     pub refusals: Option<PathBuf>,
     /// The first refusals, as `line 7: reason`.
     pub first_refusals: Vec<String>,
+    /// When the same file was last imported for this incident, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported_before: Option<DateTime<Utc>>,
 }
 
 /// Imports a roster for an incident.
@@ -49,6 +53,7 @@ pub fn import(
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let imported = app.store.transaction(|connection| -> AppResult<Imported> {
         let found = incidents::find(connection, incident)?;
+        let imported_before = holdings::imported_before(connection, found.key, &hash)?;
         holdings::begin_import(connection)?;
         let mut import = Import {
             incident: found,
@@ -74,7 +79,7 @@ pub fn import(
         let roster = RosterFile { incident_key: import.incident.key, name: &name, hash: &hash, at: entry.at };
         let (accepted, repeated) = holdings::finish_import(connection, &roster, import.refusals.counted)?;
         audit::append(connection, &[entry.after(&hash)])?;
-        import.refusals.finish(accepted, repeated)
+        Ok(Imported { imported_before, ..import.refusals.finish(accepted, repeated)? })
     })?;
     holdings::tidy(&mut app.database().owner()?)?;
     Ok(imported)
@@ -181,6 +186,7 @@ impl Refusals {
             }
             None => None,
         };
-        Ok(Imported { accepted, refused: self.counted + repeated, refusals, first_refusals: self.first })
+        let refused = self.counted + repeated;
+        Ok(Imported { accepted, refused, refusals, first_refusals: self.first, imported_before: None })
     }
 }
