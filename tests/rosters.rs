@@ -50,7 +50,7 @@ fn a_bad_row_is_refused_alone_with_its_line_and_reason() {
             ("a b,melon,b,pass,,,,", "customer"),
             ("c,cinema,b,pass,,,,", "service cinema is not part of incident"),
             ("c,Melon,b,pass,,,,", "service"),
-            ("c,melon,,pass,,,,", "is empty"),
+            ("c,melon,,pass,,,,", "reference \"\"\"\" is empty"),
             ("c,melon,b,,,,,", "kind is empty"),
             ("c,melon,b,pass,,2022-10-32T00:00:00+09:00,,", "valid_from"),
             ("c,melon,b,pass,,2022-10-01,,", "is no time"),

@@ -18,7 +18,7 @@ use crate::outputs;
 use crate::rights::Right;
 use crate::roster_file::hash_of;
 use crate::spreadsheet::defused;
-use crate::use_cases::claims::sheet::Sheet;
+use crate::use_cases::claims::sheet::{Sheet, column_of};
 use crate::use_cases::claims::{MAX_BATCH, NewClaim};
 use crate::use_cases::staff;
 
@@ -120,10 +120,13 @@ fn cells(result: &LineResult) -> [String; 6] {
     ]
 }
 
-/// Why a line was refused: each field by its pointer.
+/// Why a line was refused: each field by its column.
 fn why(result: &LineResult) -> String {
     let Some(problem) = &result.problem else { return String::new() };
-    let fields = problem.errors.iter().map(|error| format!("{} {}", error.pointer, error.detail));
+    let fields = problem.errors.iter().map(|error| match column_of(&error.pointer) {
+        column if column.is_empty() => error.detail.clone(),
+        column => format!("{column}: {}", error.detail),
+    });
     let words: Vec<String> = problem.detail.iter().cloned().chain(fields).collect();
     if words.is_empty() { problem.title.clone() } else { words.join("; ") }
 }

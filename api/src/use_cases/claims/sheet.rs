@@ -75,6 +75,17 @@ fn report(row: &Row, columns: &[String]) -> Result<Value, String> {
     Ok(report.into())
 }
 
+/// The column that a field of a report stands in, by the field's JSON pointer.
+#[must_use]
+pub fn column_of(pointer: &str) -> String {
+    let field = pointer.trim_start_matches('/');
+    match field.split_once('/') {
+        Some(("facts", fact)) => format!("{FACT}{fact}"),
+        Some(("contact", part)) => part.to_owned(),
+        _ => field.to_owned(),
+    }
+}
+
 fn check(column: &str, before: &[String]) -> Result<(), String> {
     let known = REQUIRED.iter().chain(&OF_REPORT).chain(&OF_CONTACT).any(|known| *known == column);
     if !known && column.strip_prefix(FACT).is_none_or(str::is_empty) {
