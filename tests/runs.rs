@@ -1,5 +1,7 @@
 //! The life of a run: planned, approved by a second person, halted, gone on with, ended.
 
+mod exceptions;
+
 use std::process::Stdio;
 
 use diesel::connection::SimpleConnection;

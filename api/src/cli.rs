@@ -15,7 +15,7 @@ pub use self::audit::AuditCommand;
 pub use self::budget::{BudgetArgs, BudgetCommand, DecideBudgetArgs};
 pub use self::credit::{CorrectionArgs, CreditCommand, DecideCorrectionArgs};
 pub use self::deliver::{DeliverArgs, WebhookCommand};
-pub use self::run::{LimitArgs, RunCommand, SteerArgs};
+pub use self::run::{ExceptionArgs, LimitArgs, RunCommand, SteerArgs};
 use crate::rights::Role;
 use crate::use_cases::issue::WORKERS;
 

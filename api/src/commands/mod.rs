@@ -15,6 +15,7 @@ pub mod print;
 mod report;
 mod roster;
 mod run;
+mod run_exceptions;
 mod serve;
 mod staff;
 mod webhook;

@@ -6,7 +6,7 @@ use redress_domain::asset::grouped;
 use rust_decimal::Decimal;
 
 use super::print::{self, amount, table};
-use super::{limit, print_or};
+use super::{limit, print_or, run_exceptions};
 use crate::app::{Actor, App};
 use crate::cli::{Format, RunCommand, SteerArgs};
 use crate::error::AppResult;
@@ -20,6 +20,7 @@ pub(super) fn run(app: &App, command: RunCommand, format: Format) -> AppResult<E
     match command {
         RunCommand::List => list(app, format)?,
         RunCommand::Show { id } => show(app, id, format)?,
+        RunCommand::Exceptions(args) => run_exceptions::run(app, &args, format)?,
         RunCommand::Approve { id, plan, by } => {
             let done = runs::approve(app, id, &plan, &Actor::at_command_line(Some(&by)))?;
             print_or(format, &done, || {
@@ -108,6 +109,9 @@ fn show(app: &App, id: i64, format: Format) -> AppResult<()> {
         }
         for aside in &run.progress.set_aside {
             println!("Set aside for a person: {} ({})", grouped(&aside.subjects.to_string()), aside.reason);
+        }
+        if !run.progress.set_aside.is_empty() {
+            println!("Who they are: redress run exceptions {}", run.id);
         }
         println!("Started by {} at {}.", run.started_by, run.started_at);
         if let (Some(by), Some(at)) = (&run.approved_by, run.approved_at) {

@@ -21,6 +21,7 @@ pub mod once;
 pub mod policies;
 pub mod reports;
 pub mod rosters;
+pub mod run_exceptions;
 pub mod runs;
 pub mod sessions;
 pub mod sign_in;
