@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod backup;
+pub mod budget_warnings;
 pub mod budgets;
 pub mod catalogue;
 pub mod claimants;
