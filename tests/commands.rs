@@ -171,6 +171,21 @@ fn a_malformed_policy_names_its_place_and_changes_nothing() {
 }
 
 #[test]
+fn cases_that_are_named_are_checked_with_their_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for name in ["melon.toml", "melon.cases.toml"] {
+        std::fs::copy(repository().join("policies").join(name), path(name)).unwrap();
+    }
+    let private = Private::new();
+    let check = || private.run(&["policy", "check", &path("melon.cases.toml")]);
+    assert!(check().succeeds().stdout.contains("The cases can be read; redress policy test runs them."));
+    std::fs::write(path("melon.cases.toml"), "[[case]]\nname = 1\n").unwrap();
+    let ran = check().fails(1, "");
+    assert!(ran.stdout.contains("melon.cases.toml:2:") && ran.stdout.contains("1 refused"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_policy_needs_four_eyes_and_the_database_says_so_too() {
     Redress::test(|redress| {
         redress.with_incident().with_staff();
