@@ -230,13 +230,14 @@ pub fn exposure(report: &Exposure) {
                     credit.asset.clone(),
                     grouped(&credit.credits.to_string()),
                     grouped(&credit.amount),
+                    grouped(&credit.reversed),
                     grouped(&credit.breakage),
                     worth(&credit.face),
                     worth(&credit.cost),
                 ]
             })
             .collect();
-        table(&["policy", "asset", ">credits", ">amount", ">breakage", ">face value", ">cost"], &rows);
+        table(&["policy", "asset", ">credits", ">amount", ">reversed", ">breakage", ">face value", ">cost"], &rows);
     }
 }
 
