@@ -269,6 +269,7 @@ fn a_truncated_tail_is_found() {
         redress.run(&["staff", "add", "last", "--role", "agent"]).succeeds();
         let head = redress.folder.path().join("head.json").display().to_string();
         redress.run(&["audit", "export-head", &head]).succeeds();
+        redress.run(&["audit", "export-head", &head]).refuses("a head never replaces another file");
         redress.run(&["verify", "--head", &head]).succeeds();
         let last = redress.number("SELECT max(id) FROM audit");
         let size = redress.number("SELECT count(*) FROM log_leaf");

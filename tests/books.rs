@@ -1,6 +1,6 @@
 //! Budgets, credits, the ledger, reports and the audit log over HTTP.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{INCIDENT, Redress, merchant_claim, merchants};
 
@@ -12,6 +12,39 @@ fn issued(redress: &Redress, count: u32) {
     let roster = redress.file("roster.csv", roster);
     redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
     assert_eq!(redress.issue()["issued"], count);
+}
+
+#[test]
+fn a_budget_that_nothing_would_be_issued_from_or_that_was_asked_for_before_is_warned_of() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff().with_policies(&["melon"]);
+        let ask = |asset: &str| {
+            let args = [
+                "budget",
+                "authorise",
+                "--incident",
+                INCIDENT,
+                "--service",
+                "melon",
+                "--asset",
+                asset,
+                "--amount",
+                "5",
+            ];
+            redress.json(&[&args[..], &["--as", "finance"]].concat())
+        };
+        let warned = |document: &Value| document["warnings"][0].as_str().unwrap_or_default().to_owned();
+        let first = ask("day:melon");
+        assert_eq!(first["warnings"], Value::Null, "{first}");
+        let again = ask("day:melon");
+        assert!(
+            warned(&again)
+                .starts_with(&format!("the same amount waits for approval already, as request {}", first["request"])),
+            "{again}"
+        );
+        let other = ask("item:sticker");
+        assert!(warned(&other).contains("grants item:sticker, but cash:melon, day:melon"), "{other}");
+    });
 }
 
 #[test]

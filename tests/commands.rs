@@ -171,6 +171,21 @@ fn a_malformed_policy_names_its_place_and_changes_nothing() {
 }
 
 #[test]
+fn cases_that_are_named_are_checked_with_their_policy() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    for name in ["melon.toml", "melon.cases.toml"] {
+        std::fs::copy(repository().join("policies").join(name), path(name)).unwrap();
+    }
+    let private = Private::new();
+    let check = || private.run(&["policy", "check", &path("melon.cases.toml")]);
+    assert!(check().succeeds().stdout.contains("The cases can be read; redress policy test runs them."));
+    std::fs::write(path("melon.cases.toml"), "[[case]]\nname = 1\n").unwrap();
+    let ran = check().fails(1, "");
+    assert!(ran.stdout.contains("melon.cases.toml:2:") && ran.stdout.contains("1 refused"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_policy_needs_four_eyes_and_the_database_says_so_too() {
     Redress::test(|redress| {
         redress.with_incident().with_staff();
@@ -299,7 +314,7 @@ fn json_is_one_document_on_stdout() {
     Redress::test(|redress| {
         redress.with_staff();
         let incident = format!("policies/incidents/{INCIDENT}.toml");
-        let roster = redress.file("r.csv", merchants(&["m-1", "bad one"]));
+        let roster = redress.file("r.csv", merchants(&["m-1"]));
         let budget = ["--incident", INCIDENT, "--service", "melon", "--asset", "day:melon", "--amount", "5"];
         let with = |verb: &'static str, by: &'static str| -> Vec<&str> {
             ["budget", verb].into_iter().chain(budget).chain(["--as", by]).collect()
@@ -326,6 +341,9 @@ fn json_is_one_document_on_stdout() {
             redress.json(&args);
         }
         // Where the answer is no, it is still one document.
+        let bad = redress.file("bad.csv", merchants(&["m-1", "bad one"]));
+        let bad = ["roster", "import", &bad, "--incident", INCIDENT, "--format", "json"];
+        assert_eq!(redress.run(&bad).fails(1, "").json()["refused"], 1);
         assert_eq!(redress.run(&["doctor", "--format", "json"]).fails(1, "").json()["healthy"], false);
         let as_variable = run_with(redress, &[("REDRESS_FORMAT", "json")], &["verify"]);
         assert_eq!(as_variable.succeeds().json()["holds"], true);

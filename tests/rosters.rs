@@ -9,10 +9,13 @@ use serde_json::Value;
 
 use crate::harness::{INCIDENT, Redress, wait_until};
 
-/// Imports a file of this name and content; the refusals as they stand in their file, without the heading.
+/// Imports a file of this name and content; the refusals as they stand in their file, without the heading. The exit code says
+/// whether there are any.
 fn import(redress: &Redress, name: &str, content: impl AsRef<[u8]>) -> (Value, Vec<String>) {
     let file = redress.file(name, content);
-    let done = redress.json(&["roster", "import", &file, "--incident", INCIDENT]);
+    let done = redress.run(&["roster", "import", &file, "--incident", INCIDENT, "--format", "json"]);
+    let (code, done) = (done.code, done.json());
+    assert_eq!(code, Some(i32::from(done["refused"] != 0)), "{done}");
     let Some(path) = done["refusals"].as_str() else { return (done, Vec::new()) };
     let text = std::fs::read_to_string(path).unwrap();
     let mut lines = text.lines().map(str::to_owned);
@@ -47,7 +50,7 @@ fn a_bad_row_is_refused_alone_with_its_line_and_reason() {
             ("a b,melon,b,pass,,,,", "customer"),
             ("c,cinema,b,pass,,,,", "service cinema is not part of incident"),
             ("c,Melon,b,pass,,,,", "service"),
-            ("c,melon,,pass,,,,", "is empty"),
+            ("c,melon,,pass,,,,", "reference \"\"\"\" is empty"),
             ("c,melon,b,,,,,", "kind is empty"),
             ("c,melon,b,pass,,2022-10-32T00:00:00+09:00,,", "valid_from"),
             ("c,melon,b,pass,,2022-10-01,,", "is no time"),
@@ -168,6 +171,40 @@ fn a_fault_of_the_header_names_its_place_and_changes_nothing() {
 }
 
 #[test]
+fn a_quote_that_is_left_open_refuses_the_whole_file_and_is_named() {
+    Redress::test(|redress| {
+        redress.with_incident();
+        let row = |number: u32, kind: &str| format!("c-{number},melon,s,{kind},\n");
+        let file = |bad: &str, rows: u32| {
+            let head =
+                format!("customer,service,reference,kind,note\n{}c-0,melon,s,pass,\"two\nlines\"\n", row(1, "pass"));
+            (2..rows).fold(format!("{head}{}", row(2, bad)), |file, number| file + &row(number, "pass"))
+        };
+        let import = |content: String| {
+            let file = redress.file("roster.csv", content);
+            redress.run(&["roster", "import", &file, "--incident", INCIDENT])
+        };
+        // Open to the end of a short file, and of one that is longer than a row may be.
+        for (rows, within) in [(20, ""), (200_000, " within 64 KiB")] {
+            let says = format!(
+                "roster.csv:5:1: a quote is opened on line 5 and not closed{within}: mend the file, none of it was taken"
+            );
+            import(file("\"pass", rows)).refuses(&says);
+        }
+        assert_eq!(redress.number("SELECT (SELECT count(*) FROM roster) + (SELECT count(*) FROM holding)"), 0);
+        // Closed by the quote of a later row, it is refused with all the lines that it took.
+        let closed = format!("{}c-9,melon,s,\"pass\",\nc-10,melon,s,pass,\n", file("\"pass", 5));
+        let ran = import(closed).fails(1, "");
+        assert!(ran.stdout.contains("line 5: a quoted cell goes on after its quote"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("this row goes on to line 9"), "{}", ran.stdout);
+        assert_eq!(
+            redress.text("SELECT string_agg(customer_id, ' ' ORDER BY customer_id) FROM holding"),
+            "c-0 c-1 c-10"
+        );
+    });
+}
+
+#[test]
 fn a_holding_stands_once_in_a_roster_and_a_later_roster_replaces_it() {
     Redress::test(|redress| {
         redress.with_incident();
@@ -185,19 +222,40 @@ fn a_holding_stands_once_in_a_roster_and_a_later_roster_replaces_it() {
         assert_eq!((done["accepted"].as_u64(), refused.len()), (Some(2), 0));
         assert_eq!(redress.number("SELECT count(*) FROM holding"), 4);
         assert_eq!(redress.number("SELECT count(*) FROM holding WHERE facts -> 4 ->> 'fee' = '9'"), 1);
-        // The same file again says the same again.
+        // The same file again says the same again, and that it was imported.
+        assert_eq!(done["imported_before"], Value::Null);
         let (done, _) = import(redress, "second.csv", format!("{header}a,melon,1,pass,9\nc,melon,1,pass,1\n"));
         assert_eq!(done["accepted"], 2);
+        let second = redress.folder.path().join("second.csv").display().to_string();
+        let text = redress.run(&["roster", "import", &second, "--incident", INCIDENT]).succeeds().stdout;
+        assert!(text.contains("The same file was imported before, at 20"), "{text}");
+        assert!(done["imported_before"].is_string(), "{done}");
         assert_eq!(redress.number("SELECT count(*) FROM holding"), 4);
         let explicit = redress.folder.path().join("deep/er/refused.csv");
         let file = redress.file("third.csv", format!("{header}a,cinema,1,pass,9\n"));
         let args = ["roster", "import", &file, "--incident", INCIDENT, "--refusals", explicit.to_str().unwrap()];
-        let text = redress.run(&args).succeeds().stdout;
+        let text = redress.run(&args).fails(1, "").stdout;
         assert!(
             text.contains("0 holdings imported, 1 rows refused") && text.contains("line 2: service cinema"),
             "{text}"
         );
         assert!(explicit.exists());
+        // What is read is not written over, and of two files of one name each keeps its refusals.
+        let link = redress.folder.path().join("link.csv");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for output in [file.as_str(), link.to_str().unwrap()] {
+            let args = ["roster", "import", &file, "--incident", INCIDENT, "--refusals", output];
+            redress.run(&args).is_misused("is the file that is read");
+        }
+        assert!(std::fs::read_to_string(&file).unwrap().contains("cinema"));
+        let (first, _) = import(redress, "fourth.csv", format!("{header}a,cinema,1,pass,9\n"));
+        let (second, _) = import(redress, "fourth.csv", format!("{header}a,theatre,1,pass,9\n"));
+        for (done, name, says) in
+            [(first, "fourth.csv.refused.csv", "cinema"), (second, "fourth.csv.refused-2.csv", "theatre")]
+        {
+            let path = done["refusals"].as_str().unwrap();
+            assert!(path.ends_with(name) && std::fs::read_to_string(path).unwrap().contains(says), "{done}");
+        }
     });
 }
 

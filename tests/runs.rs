@@ -1,5 +1,7 @@
 //! The life of a run: planned, approved by a second person, halted, gone on with, ended.
 
+mod exceptions;
+
 use std::process::Stdio;
 
 use diesel::connection::SimpleConnection;
@@ -79,6 +81,21 @@ fn a_run_above_the_limit_waits_for_a_second_person_who_has_seen_its_plan() {
         let text = redress.run(&["issue", "--incident", INCIDENT, "--as", "finance"]).fails(1, "").stdout;
         assert!(text.contains("WAITS FOR APPROVAL: run 1 would issue 30 day:melon (limit 29)"), "{text}");
         assert!(text.contains(&format!("redress run approve 1 --plan {} --as NAME", &plan[..16])), "{text}");
+        assert!(text.contains("would issue  left in budget"), "{text}");
+        assert!(text.contains("Nothing is issued yet: 10 credits wait for approval."), "{text}");
+        for args in [&["run", "list"][..], &["run", "show", &run]] {
+            let text = redress.run(args).succeeds().stdout;
+            let how = format!(
+                "waits for somebody other than finance: redress run approve 1 --plan {} --as NAME",
+                &plan[..16]
+            );
+            assert!(text.contains(&how), "{text}");
+        }
+        // Where the limit was lifted meanwhile, it waits all the same, since it was planned to.
+        redress.run(&["run", "limit", "--asset", "day:melon", "--none", "--as", "admin"]).succeeds();
+        let text = redress.run(&["issue", "--incident", INCIDENT, "--as", "finance"]).fails(1, "").stdout;
+        assert!(text.contains("WAITS FOR APPROVAL: run 1 waits for somebody other than finance"), "{text}");
+        redress.run(&["run", "limit", "--asset", "day:melon", "--amount", "29", "--as", "admin"]).succeeds();
         approve(redress, &run, &plan, "finance").refuses("a second person has to");
         approve(redress, &run, &plan, "approver").refuses("may not do this");
         approve(redress, &run, &plan[..15], "finance-2").refuses("that is not the plan of run 1");

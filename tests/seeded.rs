@@ -268,6 +268,7 @@ fn reads(known: &mut Vec<Known>) {
     known.push(Known::of("list_credits").with("customer", "s-1"));
     known.push(Known::of("show_balance").at("id", "owed"));
     known.push(Known::of("show_run").at("id", "1"));
+    known.push(Known::of("list_run_exceptions").at("id", "1"));
     known.push(Known::of("coverage").with("incident", INCIDENT).with("service", "melon"));
 }
 

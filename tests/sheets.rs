@@ -98,7 +98,10 @@ fn every_line_is_filed_or_refused_by_itself() {
         }
         let open = format!("{HEADER}x,y,z,1,,\"{}", "a".repeat(200_000));
         let problem = send(&ann, "open", open.as_bytes()).is_problem(400, "malformed_body");
-        assert!(problem["detail"].as_str().unwrap().contains("quote left open"), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("a quote is opened on line 2"), "{problem}");
+        let open = format!("{HEADER}{INCIDENT},kakaotalk,m-9,1,,\"open\n{INCIDENT},kakaotalk,m-9,2,,,\n");
+        let problem = send(&ann, "open-short", open.as_bytes()).is_problem(400, "malformed_body");
+        assert_eq!(problem["detail"], "a quote is opened on line 2 and not closed");
     });
 }
 
@@ -131,7 +134,7 @@ fn a_file_of_any_length_is_filed_at_the_command_line_and_goes_on_where_it_was_ki
         let done = by("ann", &["--results", &results, "--format", "json"]).fails(1, "").json();
         assert_eq!((done["filed"].as_i64(), done["refused"].as_i64()), (Some(693), Some(7)), "{done}");
         assert_eq!(done["first_refusals"][0].as_str().unwrap().split(':').next(), Some("line 52"), "{done}");
-        assert!(done["first_refusals"][0].as_str().unwrap().contains("/facts/loss"), "{done}");
+        assert!(done["first_refusals"][0].as_str().unwrap().contains(": fact.loss: "), "{done}");
         assert_eq!(redress.number("SELECT count(*) FROM claim"), 693);
         let rows = |path: &str| -> Vec<csv::StringRecord> {
             csv::Reader::from_path(path).unwrap().records().map(Result::unwrap).collect()
@@ -145,11 +148,16 @@ fn a_file_of_any_length_is_filed_at_the_command_line_and_goes_on_where_it_was_ki
             "693 reports filed (693 approved), 7 refused."
         );
         assert_eq!(redress.number("SELECT count(*) FROM claim"), 693);
-        let own = redress.folder.path().join("filed/letters.csv.results.csv");
+        // What the killed one wrote is kept beside it.
+        let own = redress.folder.path().join("filed/letters.csv.results-2.csv");
         assert_eq!(rows(&own.display().to_string()), first);
+        by("ann", &["--results", &path]).is_misused("--results: ");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), file);
         // Whoever works for another service files none of them.
         let refused = by("mel", &["--format", "json"]).fails(1, "").json();
         assert_eq!((refused["filed"].as_i64(), refused["refused"].as_i64()), (Some(0), Some(700)), "{refused}");
+        assert!(refused["results"].as_str().unwrap().ends_with("filed/letters.csv.results-3.csv"), "{refused}");
+        assert_eq!(rows(&own.display().to_string()), first);
         drop(server);
     });
 }
@@ -172,13 +180,26 @@ fn a_file_that_cannot_be_read_on_says_where() {
         );
         let ran = run(&open).fails(1, "");
         assert!(ran.stdout.starts_with("1 reports filed"), "{}", ran.stdout);
-        assert!(ran.stdout.contains("line 3: longer than 65536 bytes; is a quote left open?"), "{}", ran.stdout);
+        assert!(ran.stdout.contains("a quote is opened on line 3 and not closed within 64 KiB"), "{}", ran.stdout);
         assert_eq!(redress.number("SELECT count(*) FROM claim"), 1);
+        // One that is open to the end of a short file would file none of what follows, and say so of one line.
+        let short = redress.file(
+            "short.csv",
+            format!("{HEADER}{INCIDENT},kakaotalk,m-4,1000,,,\n{INCIDENT},kakaotalk,m-5,\"1,,,\n{INCIDENT},kakaotalk,m-6,1,,,\n"),
+        );
+        let ran = run(&short).fails(1, "");
+        assert!(ran.stdout.starts_with("1 reports filed"), "{}", ran.stdout);
+        assert!(
+            ran.stdout.contains("not read to its end: a quote is opened on line 3 and not closed"),
+            "{}",
+            ran.stdout
+        );
+        assert_eq!(redress.number("SELECT count(*) FROM claim"), 2);
         let bad = redress.file("bad.csv", "incident,colour\n");
         run(&bad).refuses("the column \"colour\" is unknown");
         run("/no/such.csv").refuses("/no/such.csv");
         let empty = redress.file("empty.csv", HEADER);
         assert!(run(&empty).succeeds().stdout.starts_with("0 reports filed"));
-        assert_eq!(json!(redress.number("SELECT count(*) FROM claim")), 1);
+        assert_eq!(json!(redress.number("SELECT count(*) FROM claim")), 2);
     });
 }

@@ -15,7 +15,7 @@ pub use self::audit::AuditCommand;
 pub use self::budget::{BudgetArgs, BudgetCommand, DecideBudgetArgs};
 pub use self::credit::{CorrectionArgs, CreditCommand, DecideCorrectionArgs};
 pub use self::deliver::{DeliverArgs, WebhookCommand};
-pub use self::run::{LimitArgs, RunCommand, SteerArgs};
+pub use self::run::{ExceptionArgs, LimitArgs, RunCommand, SteerArgs};
 use crate::rights::Role;
 use crate::use_cases::issue::WORKERS;
 
@@ -308,9 +308,10 @@ pub enum ClaimCommand {
 /// `roster …`
 #[derive(Debug, Subcommand)]
 pub enum RosterCommand {
-    /// Import holdings from CSV or NDJSON; what cannot be used is refused row by row, with its reason
+    /// Import holdings from CSV or NDJSON; what cannot be used is refused row by row, with its reason, and makes it exit 1
     Import {
-        /// The file
+        /// The file, .csv or .ndjson: customer, service, reference, kind, and if you like product, valid_from,
+        /// valid_until (2022-10-11T00:00:00+09:00); any other column is an attribute, in NDJSON those stand in "attributes"
         file: PathBuf,
         /// The incident
         #[arg(long, value_name = "NAME")]

@@ -85,7 +85,7 @@ fn shown(of: usize, refused: &[ItemRefusal]) -> String {
         return told(item);
     }
     let mut lines = vec!["nothing was moved, since these are refused:".to_owned()];
-    lines.extend(refused.iter().take(MAX_SHOWN).map(|item| format!("  item {}, {}", item.index, told(item))));
+    lines.extend(refused.iter().take(MAX_SHOWN).map(|item| format!("  item {}, {}", item.index + 1, told(item))));
     let more = refused.len().saturating_sub(MAX_SHOWN);
     if more > 0 {
         lines.push(format!("  and {more} more"));

@@ -60,7 +60,8 @@ pub fn check_url(url: &str, production: bool) -> Result<(), String> {
         Some("https") => {}
         Some("http") if !production => {}
         Some("http") => return Err("must begin with https:// in production".into()),
-        _ => return Err("must begin with https://".into()),
+        _ if production => return Err("must begin with https://".into()),
+        _ => return Err("must begin with https:// (or http://, outside of production)".into()),
     }
     if authority.as_str().contains('@') {
         return Err("must hold no user and password: calls are signed instead".into());

@@ -8,9 +8,10 @@ use redress_domain::Holding;
 use redress_domain::roster::{Columns, parse_json};
 use sha2::{Digest, Sha256};
 
+use crate::csv_rows::{Fault, Row, Rows};
 use crate::error::{AppError, AppResult};
 
-/// The longest line of a roster.
+/// The longest line of an NDJSON roster; as long as a row of CSV may be.
 const MAX_LINE_LENGTH: usize = 64 * 1024;
 const BUFFER: usize = 1 << 18;
 
@@ -27,36 +28,36 @@ pub fn each_row(file: &Path, take: &mut Taker<'_>) -> AppResult<()> {
 }
 
 fn each_csv_row(file: &Path, take: &mut Taker<'_>) -> AppResult<()> {
-    // A row ends at its line's end, and so does the last one: then the reader's place tells each row's line, whichever
-    // way lines end, and however many are blank. What is left of a line's end is trimmed with the cell.
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(true)
-        .flexible(true)
-        .terminator(csv::Terminator::Any(b'\n'))
-        .from_reader(open(file)?.chain(&b"\n"[..]));
-    let header = reader.headers().map_err(|error| csv_error(file, &error))?.clone();
-    let columns = Columns::from_header(&header).map_err(|error| {
+    let mut rows = Rows::new(open(file)?);
+    let header = match rows.next_row().map_err(|fault| csv_fault(file, &fault))? {
+        Some(row) => row.cells().map(|cell| text_of(cell).map(str::to_owned)).collect::<Option<Vec<_>>>(),
+        None => Some(Vec::new()),
+    };
+    let header =
+        header.ok_or_else(|| AppError::Invalid(format!("{}:1:1: the header is no UTF-8 text", file.display())))?;
+    let columns = Columns::from_header(header.iter().map(String::as_str)).map_err(|error| {
         let column = header.iter().take(error.field).map(|name| name.chars().count() + 1).sum::<usize>() + 1;
         AppError::Invalid(format!("{}:1:{column}: {}", file.display(), error.message))
     })?;
-    let mut record = csv::ByteRecord::new();
-    loop {
-        let more = reader.read_byte_record(&mut record).map_err(|error| csv_error(file, &error))?;
-        if !more {
-            return Ok(());
-        }
-        if record.as_slice().trim_ascii().is_empty() && record.len() == 1 {
-            continue;
-        }
-        let within = record.as_slice().iter().filter(|byte| **byte == b'\n').count();
-        let line = i64::try_from(reader.position().line()).unwrap_or(i64::MAX) - 1 - i64::try_from(within).unwrap_or(0);
-        let cells: Option<Vec<&str>> =
-            record.iter().map(|cell| std::str::from_utf8(cell).ok().filter(|text| !text.contains('\0'))).collect();
-        match cells.filter(|_| record.as_slice().len() <= MAX_LINE_LENGTH) {
-            Some(cells) => take(line, columns.parse(&cells).map_err(|error| error.to_string()))?,
-            None => take(line, Err("the row is not UTF-8 text, or longer than 64 KiB".into()))?,
-        }
+    while let Some(row) = rows.next_row().map_err(|fault| csv_fault(file, &fault))? {
+        let holding = holding_of(row, &columns).map_err(|reason| row.refused(reason));
+        take(i64::try_from(row.line()).unwrap_or(i64::MAX), holding)?;
     }
+    Ok(())
+}
+
+fn holding_of(row: &Row, columns: &Columns) -> Result<Holding, String> {
+    if let Some(problem) = row.problem() {
+        return Err(problem.to_owned());
+    }
+    let cells: Option<Vec<&str>> = row.cells().map(text_of).collect();
+    let cells = cells.ok_or_else(|| "the row is not UTF-8 text".to_owned())?;
+    columns.parse(&cells).map_err(|error| error.to_string())
+}
+
+/// A cell as text that the database can keep.
+fn text_of(cell: &[u8]) -> Option<&str> {
+    std::str::from_utf8(cell).ok().filter(|text| !text.contains('\0'))
 }
 
 fn each_json_row(file: &Path, take: &mut Taker<'_>) -> AppResult<()> {
@@ -105,7 +106,7 @@ fn open(file: &Path) -> AppResult<BufReader<File>> {
     Ok(BufReader::with_capacity(BUFFER, opened))
 }
 
-fn csv_error(file: &Path, error: &csv::Error) -> AppError {
-    let line = error.position().map_or(1, csv::Position::line);
-    AppError::Invalid(format!("{}:{line}:1: {error}", file.display()))
+fn csv_fault(file: &Path, fault: &Fault) -> AppError {
+    let place = fault.line().map(|line| format!(":{line}:1")).unwrap_or_default();
+    AppError::Invalid(format!("{}{place}: {fault}: mend the file, none of it was taken", file.display()))
 }

@@ -27,6 +27,12 @@ impl IdError {
     pub fn value(&self) -> &str {
         &self.value
     }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
 }
 
 /// The most characters an identifier given by the operator may have.

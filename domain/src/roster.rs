@@ -19,6 +19,9 @@ pub enum RowError {
     /// A field is not what it must be.
     #[error("{0}")]
     Id(#[from] IdError),
+    /// A reference is not what it must be; it is named as its column is.
+    #[error("reference {:?} {}", .0.value(), .0.reason())]
+    Reference(IdError),
     /// An attribute is not what it must be.
     #[error("{0}")]
     Attributes(#[from] AttributesError),
@@ -175,7 +178,7 @@ fn holding(
     Ok(Holding {
         customer: CustomerId::parse(customer)?,
         service: ServiceId::parse(service)?,
-        reference: HoldingRef::parse(reference)?,
+        reference: HoldingRef::parse(reference).map_err(RowError::Reference)?,
         kind: kind.into(),
         product: product.into(),
         valid_from,
@@ -216,6 +219,7 @@ mod tests {
     fn each_refusal_says_why() {
         let refused = |row: &[&str]| columns().parse(row).unwrap_err().to_string();
         assert_eq!(refused(&["", "melon", "s", "pass", "", "", ""]), "customer \"\" is empty");
+        assert_eq!(refused(&["c", "melon", "", "pass", "", "", ""]), "reference \"\" is empty");
         assert_eq!(refused(&["c", "melon", "s", "", "", "", ""]), "kind is empty");
         assert_eq!(refused(&["c", "melon", "s", "pass"]), "the row has 4 fields, the header 7");
         assert!(refused(&["c", "melon", "s", "pass", "2022-10-11", "", ""]).starts_with("valid_from \"2022-10-11\""));

@@ -115,6 +115,21 @@ pub fn reject(connection: &mut Connection, asked: &Asked<'_>, by: &str, at: Date
     Ok(request)
 }
 
+/// The other open requests for the same amount of the same budget, the oldest first.
+pub fn same_open(connection: &mut Connection, request: i64) -> StoreResult<Vec<i64>> {
+    let (budget_id, kind, amount): (i32, String, i64) = budget_request::table
+        .find(request)
+        .select((budget_request::budget_id, budget_request::kind, budget_request::amount))
+        .first(connection)?;
+    Ok(budget_request::table
+        .filter(budget_request::budget_id.eq(budget_id).and(budget_request::kind.eq(kind)))
+        .filter(budget_request::amount.eq(amount).and(budget_request::id.ne(request)))
+        .filter(budget_request::approved_at.is_null().and(budget_request::rejected_at.is_null()))
+        .order(budget_request::id)
+        .select(budget_request::id)
+        .load(connection)?)
+}
+
 /// The request that nobody decided, held until the transaction ends.
 fn take_open(connection: &mut Connection, asked: &Asked<'_>, by: &str) -> StoreResult<i64> {
     budget_request::table

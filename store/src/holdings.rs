@@ -15,7 +15,7 @@ use crate::error::{StoreError, StoreResult};
 use crate::held_facts::keep_common;
 pub use crate::held_facts::{CommonFacts, HeldFacts};
 use crate::runs::Customers;
-use crate::schema::{common_facts, holding, holding_incoming};
+use crate::schema::{common_facts, holding, holding_incoming, roster};
 use crate::word::Word;
 
 /// A holding as it is stored: nothing of it is looked into before [`HeldRow::holding`], so that one corrupt row is set aside and
@@ -95,6 +95,18 @@ pub struct IncomingRow {
     pub reference: String,
     /// What it is.
     pub facts: HeldFacts,
+}
+
+/// When a file of this content was last imported for an incident, if it was.
+pub fn imported_before(
+    connection: &mut Connection,
+    incident_key: i32,
+    hash: &str,
+) -> StoreResult<Option<DateTime<Utc>>> {
+    Ok(roster::table
+        .filter(roster::incident_id.eq(incident_key).and(roster::file_hash.eq(hash)))
+        .select(diesel::dsl::max(roster::imported_at))
+        .first(connection)?)
 }
 
 /// Makes room for incoming rows; they are gone when the transaction ends.

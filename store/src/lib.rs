@@ -40,6 +40,7 @@ pub mod policies;
 mod prepared;
 pub mod presence;
 pub mod programmes;
+pub mod run_exceptions;
 pub mod run_lifecycle;
 pub mod runs;
 mod schema;

@@ -225,6 +225,24 @@ pub fn retired(connection: &mut Connection, incident_key: i32) -> StoreResult<Ve
     Ok(last)
 }
 
+/// The versions of a service's policies that are in force, or may come into force yet.
+pub fn standing(connection: &mut Connection, incident_key: i32, service_key: i32) -> StoreResult<Vec<VersionInForce>> {
+    Ok(policy_version::table
+        .inner_join(policy::table.on(policy::id.eq(policy_version::policy_id)))
+        .filter(policy::incident_id.eq(incident_key).and(policy::service_id.eq(service_key)))
+        .filter(policy_version::retired_at.is_null())
+        .order(policy_version::id)
+        .select((
+            policy_version::id,
+            policy::id,
+            policy::name,
+            policy::service_id,
+            policy_version::hash,
+            policy_version::source,
+        ))
+        .load(connection)?)
+}
+
 /// These versions, in force or not, by key: what was credited under a version is valued by that version.
 pub fn by_keys(connection: &mut Connection, keys: &[i32]) -> StoreResult<Vec<VersionInForce>> {
     Ok(policy_version::table

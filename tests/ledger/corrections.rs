@@ -30,6 +30,18 @@ fn waits(ran: &Ran) -> String {
 }
 
 #[test]
+fn a_credit_that_is_named_twice_is_told_so_and_refused_items_are_counted_from_one() {
+    Redress::test(|redress| {
+        credited(redress, &[("a", "h", "10.00"), ("b", "h", "10.00")]);
+        let (a, b) = (credit(redress, "a"), credit(redress, "b"));
+        reverse(redress, &[&a, &b, &a], &[]).is_misused(&format!("ID: {a} stands twice; nothing was moved"));
+        reverse(redress, &[&a], &[]).succeeds();
+        let ran = reverse(redress, &[&b, &a], &[]).fails(1, "nothing was moved, since these are refused:");
+        assert!(ran.stderr.contains(&format!("item 2, {a}: it was reversed before")), "{}", ran.stderr);
+    });
+}
+
+#[test]
 fn a_large_reversal_waits_for_a_second_person_and_is_done_as_it_was_asked() {
     Redress::test(|redress| {
         let [a, b, c, ..] = limited(redress);

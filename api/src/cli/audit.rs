@@ -9,7 +9,7 @@ use clap::Subcommand;
 pub enum AuditCommand {
     /// Write the newest signed head, to keep where those who run the database cannot change it
     ExportHead {
-        /// Where to; stdout when not given
+        /// Where to, a file that must not exist; stdout when not given
         file: Option<PathBuf>,
     },
     /// Check a claimant's proof; needs neither database nor data folder

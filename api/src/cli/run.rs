@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 
 use crate::use_cases::issue::WORKERS;
+use crate::use_cases::run_exceptions::{MAX_PAGE, PAGE};
 
 /// `run …`
 #[derive(Debug, Subcommand)]
@@ -14,6 +15,8 @@ pub enum RunCommand {
         /// The run's number
         id: i64,
     },
+    /// List whom a run set aside for a person, each with its reason
+    Exceptions(ExceptionArgs),
     /// Approve a run above a limit, as somebody else than who started it
     Approve {
         /// The run's number
@@ -40,6 +43,19 @@ pub enum RunCommand {
     Cancel(SteerArgs),
     /// Set how much of an asset a run may issue without a second person; without flags, list the limits
     Limit(LimitArgs),
+}
+
+/// Flags of `run exceptions`.
+#[derive(Debug, Clone, Args)]
+pub struct ExceptionArgs {
+    /// The run's number
+    pub id: i64,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = PAGE, value_parser = clap::value_parser!(i64).range(1..=MAX_PAGE))]
+    pub limit: i64,
+    /// Where the page before ended, as that page says
+    #[arg(long, value_name = "CURSOR")]
+    pub cursor: Option<String>,
 }
 
 /// Flags of `run pause`, `resume` and `cancel`.

@@ -13,6 +13,7 @@ use super::print_or;
 use crate::app::{Actor, App};
 use crate::cli::Format;
 use crate::error::{AppError, AppResult};
+use crate::outputs;
 use crate::secrets::SIGNING_KEY;
 use crate::use_cases::audit;
 
@@ -35,7 +36,7 @@ pub(super) fn export_head(app: &App, file: Option<&Path>, format: Format) -> App
         document(&head);
         return Ok(ExitCode::SUCCESS);
     };
-    write_json(file, &head)?;
+    outputs::write_new(file, &json_of(file, &head)?, "a head")?;
     match format {
         Format::Json => document(&head),
         Format::Text => println!(
@@ -47,11 +48,11 @@ pub(super) fn export_head(app: &App, file: Option<&Path>, format: Format) -> App
     Ok(ExitCode::SUCCESS)
 }
 
-fn write_json(file: &Path, value: &impl serde::Serialize) -> AppResult<()> {
-    let writing = || format!("writing {}", file.display());
-    let mut text = serde_json::to_vec_pretty(value).map_err(|error| AppError::io(writing())(error.into()))?;
+fn json_of(file: &Path, value: &impl serde::Serialize) -> AppResult<Vec<u8>> {
+    let writing = format!("writing {}", file.display());
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| AppError::io(writing)(error.into()))?;
     text.push(b'\n');
-    std::fs::write(file, text).map_err(AppError::io(writing()))
+    Ok(text)
 }
 
 /// Changes the key that signs the log's heads.
@@ -73,7 +74,8 @@ pub(super) fn rotate_key(app: &App, new_key: Option<&Path>, by: &str, format: Fo
 pub(super) fn keys(app: &App, file: Option<&Path>) -> AppResult<ExitCode> {
     let changes = audit::key_changes(app)?;
     match file {
-        Some(file) => write_json(file, &changes)?,
+        Some(file) => std::fs::write(file, json_of(file, &changes)?)
+            .map_err(AppError::io(format!("writing {}", file.display())))?,
         None => document(&changes),
     }
     Ok(ExitCode::SUCCESS)

@@ -14,10 +14,11 @@ use crate::app::{Actor, App};
 use crate::cli::{ClaimCommand, Format};
 use crate::error::{AppError, AppResult};
 use crate::http::sheet::{LineResult, file_lines};
+use crate::outputs;
 use crate::rights::Right;
 use crate::roster_file::hash_of;
 use crate::spreadsheet::defused;
-use crate::use_cases::claims::sheet::Sheet;
+use crate::use_cases::claims::sheet::{Sheet, column_of};
 use crate::use_cases::claims::{MAX_BATCH, NewClaim};
 use crate::use_cases::staff;
 
@@ -46,18 +47,21 @@ struct Filings {
 pub(super) fn run(app: &App, command: &ClaimCommand, format: Format) -> AppResult<ExitCode> {
     let ClaimCommand::File { file, results, by } = command;
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let results = match results {
-        Some(path) => path.clone(),
-        None => app.settings.data_dir.join("filed").join(format!("{name}.results.csv")),
+    if let Some(results) = results {
+        outputs::refuse_input("--results", results, file)?;
+    }
+    let create = || match results {
+        Some(path) => create(path),
+        None => outputs::create_beside(&app.settings.data_dir.join("filed"), &name, "results"),
     };
-    let filings = file_all(app, file, &results, by)?;
+    let filings = file_all(app, file, &create, by)?;
     print_or(format, &filings, || print(&filings));
     let whole = filings.refused == 0 && filings.stopped.is_none();
     Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Files every line of a file, some together: whatever ends it, what was filed is filed, and another try goes on.
-fn file_all(app: &App, file: &Path, results: &Path, by: &str) -> AppResult<Filings> {
+fn file_all(app: &App, file: &Path, create: &dyn Fn() -> AppResult<(PathBuf, File)>, by: &str) -> AppResult<Filings> {
     let member = app.store.with(|connection| staff::require(connection, by, Right::WorkClaims, None))?;
     let may = |new: &NewClaim| Ok(member.require(Right::WorkClaims, Some(&new.service))?);
     let actor = Actor::at_command_line(Some(by));
@@ -65,8 +69,10 @@ fn file_all(app: &App, file: &Path, results: &Path, by: &str) -> AppResult<Filin
     let opened = File::open(file).map_err(AppError::io(format!("reading {}", file.display())))?;
     let invalid = |why: String| AppError::Invalid(format!("{}: {why}", file.display()));
     let mut sheet = Sheet::open(BufReader::new(opened)).map_err(invalid)?;
-    let mut written = begin(results)?;
-    let mut filings = Filings { results: results.to_owned(), ..Filings::default() };
+    let (results, created) = create()?;
+    let mut written = csv::Writer::from_writer(created);
+    written.write_record(COLUMNS).map_err(unwritten(&results))?;
+    let mut filings = Filings { results: results.clone(), ..Filings::default() };
     let mut ended = false;
     while !ended {
         let mut lines = Vec::with_capacity(MAX_BATCH);
@@ -75,13 +81,13 @@ fn file_all(app: &App, file: &Path, results: &Path, by: &str) -> AppResult<Filin
                 Ok(Some(line)) => lines.push(line),
                 Ok(None) => ended = true,
                 Err(why) => {
-                    filings.stopped = Some(why);
+                    filings.stopped = Some(why.to_string());
                     ended = true;
                 }
             }
         }
         for result in file_lines(app, &actor, &may, &hash, lines) {
-            written.write_record(cells(&result)).map_err(unwritten(results))?;
+            written.write_record(cells(&result)).map_err(unwritten(&results))?;
             filings.count(&result);
         }
     }
@@ -89,14 +95,12 @@ fn file_all(app: &App, file: &Path, results: &Path, by: &str) -> AppResult<Filin
     Ok(filings)
 }
 
-fn begin(results: &Path) -> AppResult<csv::Writer<File>> {
+fn create(results: &Path) -> AppResult<(PathBuf, File)> {
     let writing = || format!("writing {}", results.display());
     if let Some(folder) = results.parent() {
         std::fs::create_dir_all(folder).map_err(AppError::io(writing()))?;
     }
-    let mut writer = csv::Writer::from_writer(File::create(results).map_err(AppError::io(writing()))?);
-    writer.write_record(COLUMNS).map_err(unwritten(results))?;
-    Ok(writer)
+    Ok((results.to_owned(), File::create(results).map_err(AppError::io(writing()))?))
 }
 
 fn unwritten(results: &Path) -> impl Fn(csv::Error) -> AppError {
@@ -116,10 +120,13 @@ fn cells(result: &LineResult) -> [String; 6] {
     ]
 }
 
-/// Why a line was refused: each field by its pointer.
+/// Why a line was refused: each field by its column.
 fn why(result: &LineResult) -> String {
     let Some(problem) = &result.problem else { return String::new() };
-    let fields = problem.errors.iter().map(|error| format!("{} {}", error.pointer, error.detail));
+    let fields = problem.errors.iter().map(|error| match column_of(&error.pointer) {
+        column if column.is_empty() => error.detail.clone(),
+        column => format!("{column}: {}", error.detail),
+    });
     let words: Vec<String> = problem.detail.iter().cloned().chain(fields).collect();
     if words.is_empty() { problem.title.clone() } else { words.join("; ") }
 }

@@ -1,5 +1,6 @@
 //! `redress credit …`: what was issued to a customer, and what became of it.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 
 use redress_domain::asset::grouped;
@@ -131,7 +132,7 @@ fn parse(args: &CorrectionArgs) -> AppResult<(Vec<Correction>, Ground)> {
     let customer = args.customer.as_deref().map(CustomerId::parse).transpose();
     let customer = customer.map_err(|error| invalid("--customer", error.to_string()))?;
     let reason = ReasonCode::parse(&args.reason).map_err(|error| invalid("--reason", error.to_string()))?;
-    let items = args
+    let items: Vec<Correction> = args
         .ids
         .iter()
         .map(|id| {
@@ -139,6 +140,10 @@ fn parse(args: &CorrectionArgs) -> AppResult<(Vec<Correction>, Ground)> {
             Ok(Correction { transfer, customer: customer.clone(), amount })
         })
         .collect::<AppResult<_>>()?;
+    let mut seen = HashSet::new();
+    if let Some(twice) = items.iter().find(|item| !seen.insert(item.transfer)) {
+        return Err(AppError::Usage(format!("ID: {} stands twice; nothing was moved", twice.transfer)));
+    }
     Ok((items, Ground { reason, on: args.date }))
 }
 

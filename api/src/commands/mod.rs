@@ -13,7 +13,9 @@ mod notify;
 pub mod policy;
 pub mod print;
 mod report;
+mod roster;
 mod run;
+mod run_exceptions;
 mod serve;
 mod staff;
 mod webhook;
@@ -26,12 +28,12 @@ use redress_store::migrations;
 use self::print::document;
 use crate::app::{Actor, App, Database};
 use crate::cli::{
-    AuditCommand, Cli, Command, Format, Global, IncidentCommand, IssueArgs, PolicyCommand, ReportCommand, RosterCommand,
+    AuditCommand, Cli, Command, Format, Global, IncidentCommand, IssueArgs, PolicyCommand, ReportCommand,
 };
 use crate::error::{AppError, AppResult};
 use crate::settings::Settings;
 use crate::use_cases::claims::triage;
-use crate::use_cases::{self, incidents, issue, policies, reports, rosters, simulate};
+use crate::use_cases::{self, incidents, issue, policies, reports, simulate};
 
 /// Runs a command.
 pub fn run(cli: Cli) -> AppResult<ExitCode> {
@@ -132,19 +134,7 @@ fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitC
         | Command::Migrate { .. }
         | Command::Restore { .. }
         | Command::Doctor => {}
-        Command::Roster(RosterCommand::Import { file, incident, refusals }) => {
-            let incident = incident_flag(&incident)?;
-            let done = rosters::import(app, &file, &incident, refusals.as_deref(), &Actor::at_command_line(None))?;
-            print_or(format, &done, || {
-                println!("{} holdings imported, {} rows refused.", done.accepted, done.refused);
-                for refusal in &done.first_refusals {
-                    println!("  {refusal}");
-                }
-                if let Some(path) = &done.refusals {
-                    println!("All refused rows, with their reasons: {}", path.display());
-                }
-            });
-        }
+        Command::Roster(command) => return roster::run(app, &command, format),
         Command::Claim(command) => return claim::run(app, &command, format),
         Command::Budget(command) => budget::run(app, command, format)?,
         Command::Issue(args) => return issue_credits(app, &args, format),

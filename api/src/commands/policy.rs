@@ -56,6 +56,8 @@ pub fn check(paths: &[PathBuf], output: Output, out: &mut dyn Write) -> io::Resu
     };
     let mut checked: Vec<CheckedFile> = files.iter().map(|file| check_file(file)).collect();
     name_twins(&mut checked);
+    let cases: Vec<&PathBuf> = paths.iter().filter(|path| policy_of(path) != **path && path.is_file()).collect();
+    cases.iter().for_each(|cases| check_cases(cases, &mut checked));
     let failed = checked.iter().filter(|file| !file.ok).count();
     match output {
         Output::Json => print_json(out, &json!({ "ok": failed == 0, "policies": checked }))?,
@@ -74,6 +76,9 @@ pub fn check(paths: &[PathBuf], output: Output, out: &mut dyn Write) -> io::Resu
                 .filter(|found| found.severity == Severity::Warning)
                 .count();
             writeln!(out, "{}", check_summary(checked.len(), failed, warnings))?;
+            if !cases.is_empty() && failed == 0 {
+                writeln!(out, "The cases can be read; redress policy test runs them.")?;
+            }
         }
     }
     Ok(if failed == 0 { DONE } else { FAILED })
@@ -117,6 +122,18 @@ fn check_file(path: &Path) -> CheckedFile {
         },
         Err(diagnostics) => CheckedFile { file, ok: false, policy: None, version: None, diagnostics, problem: None },
     }
+}
+
+/// Reads the cases that were named, and puts what is wrong with them beside their policy.
+fn check_cases(cases: &Path, checked: &mut [CheckedFile]) {
+    let policy = policy_of(cases).display().to_string();
+    let Some(file) = checked.iter_mut().find(|file| file.file == policy) else { return };
+    match read(cases).map(|text| CaseFile::parse(&text, &cases.display().to_string())) {
+        Ok(Ok(_)) => return,
+        Ok(Err(diagnostics)) => file.diagnostics.extend(diagnostics),
+        Err(problem) => file.problem = Some(problem),
+    }
+    file.ok = false;
 }
 
 /// Two files with one policy's name would publish over each other.

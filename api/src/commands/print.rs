@@ -93,9 +93,12 @@ pub fn issue(report: &Report, dry_run: bool) {
         table(&["policy", ">granted", ">nothing", ">to people", ">not assessable"], &rows);
         println!();
     }
+    // A run that waits for a second person has issued nothing, and what is shown is its plan.
+    let waits = report.state == Some(RunState::Planned);
+    let only_planned = dry_run || waits;
     let mut rows = Vec::new();
     for budget in &report.budgets {
-        let state = if dry_run && budget.needed > budget.left { "NOT ENOUGH" } else { "" };
+        let state = if only_planned && budget.needed > budget.left { "NOT ENOUGH" } else { "" };
         rows.push(vec![
             budget.service.clone(),
             budget.asset.clone(),
@@ -105,22 +108,31 @@ pub fn issue(report: &Report, dry_run: bool) {
         ]);
     }
     if !rows.is_empty() {
-        table(&["service", "asset", if dry_run { ">would issue" } else { ">issued" }, ">left in budget", ""], &rows);
+        table(
+            &["service", "asset", if only_planned { ">would issue" } else { ">issued" }, ">left in budget", ""],
+            &rows,
+        );
         println!();
     }
     if dry_run {
         println!("{} would be issued; nothing was written.", counted(report.tally.credits, "credit"));
         println!("Plan {}", report.plan.as_deref().unwrap_or_default());
+    } else if waits {
+        println!("Nothing is issued yet: {} wait for approval.", counted(report.tally.credits, "credit"));
     } else {
         let resumed = if report.resumed { ", going on where an earlier execution stopped" } else { "" };
         println!("{} issued{resumed}.", counted(report.issued, "credit"));
     }
     if report.tally.exceptions > 0 {
-        let were = if report.tally.exceptions == 1 { "was" } else { "were" };
+        let were = match (only_planned, report.tally.exceptions) {
+            (true, _) => "would be",
+            (false, 1) => "was",
+            (false, _) => "were",
+        };
         println!("{} {were} set aside for a person.", counted(report.tally.exceptions, "subject"));
     }
     if let Some(reason) = &report.stopped {
-        let verb = if report.state == Some(RunState::Planned) { "WAITS FOR APPROVAL" } else { "STOPPED" };
+        let verb = if waits { "WAITS FOR APPROVAL" } else { "STOPPED" };
         println!("{verb}: {reason}");
     }
 }
@@ -218,13 +230,14 @@ pub fn exposure(report: &Exposure) {
                     credit.asset.clone(),
                     grouped(&credit.credits.to_string()),
                     grouped(&credit.amount),
+                    grouped(&credit.reversed),
                     grouped(&credit.breakage),
                     worth(&credit.face),
                     worth(&credit.cost),
                 ]
             })
             .collect();
-        table(&["policy", "asset", ">credits", ">amount", ">breakage", ">face value", ">cost"], &rows);
+        table(&["policy", "asset", ">credits", ">amount", ">reversed", ">breakage", ">face value", ">cost"], &rows);
     }
 }
 

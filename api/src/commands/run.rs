@@ -3,16 +3,17 @@
 use std::process::ExitCode;
 
 use redress_domain::asset::grouped;
+use redress_domain::run::RunState;
 use rust_decimal::Decimal;
 
 use super::print::{self, amount, table};
-use super::{limit, print_or};
+use super::{limit, print_or, run_exceptions};
 use crate::app::{Actor, App};
 use crate::cli::{Format, RunCommand, SteerArgs};
 use crate::error::AppResult;
 use crate::use_cases::issue;
 use crate::use_cases::limits::Limited;
-use crate::use_cases::runs::{self, RunView};
+use crate::use_cases::runs::{self, HASH_SHOWN, RunView};
 use crate::workers::Workers;
 
 pub(super) fn run(app: &App, command: RunCommand, format: Format) -> AppResult<ExitCode> {
@@ -20,6 +21,7 @@ pub(super) fn run(app: &App, command: RunCommand, format: Format) -> AppResult<E
     match command {
         RunCommand::List => list(app, format)?,
         RunCommand::Show { id } => show(app, id, format)?,
+        RunCommand::Exceptions(args) => run_exceptions::run(app, &args, format)?,
         RunCommand::Approve { id, plan, by } => {
             let done = runs::approve(app, id, &plan, &Actor::at_command_line(Some(&by)))?;
             print_or(format, &done, || {
@@ -62,6 +64,7 @@ pub(super) fn execute(
 /// A run in one line.
 fn line(run: &RunView) -> String {
     let why = run.note.as_deref().map(|note| format!(" ({note})")).unwrap_or_default();
+    let why = if run.state == RunState::Planned { " and waits for a second person".to_owned() } else { why };
     let progress = &run.progress;
     format!(
         "Run {} of {} is {}{why}: {} of {} chunks done, {} credits issued.",
@@ -72,6 +75,17 @@ fn line(run: &RunView) -> String {
         progress.chunks,
         grouped(&progress.issued.to_string())
     )
+}
+
+/// Whom a run waits for, and what that person has to say.
+fn awaited(run: &RunView) -> Option<String> {
+    let plan = run.plan.as_deref().filter(|_| run.state == RunState::Planned)?;
+    Some(format!(
+        "waits for somebody other than {}: redress run approve {} --plan {} --as NAME",
+        run.started_by,
+        run.id,
+        plan.get(..HASH_SHOWN).unwrap_or(plan)
+    ))
 }
 
 fn list(app: &App, format: Format) -> AppResult<()> {
@@ -87,7 +101,10 @@ fn list(app: &App, format: Format) -> AppResult<()> {
                     format!("{}/{}", run.progress.done, run.progress.chunks),
                     grouped(&run.progress.issued.to_string()),
                     run.started_by.clone(),
-                    run.note.clone().unwrap_or_default(),
+                    match awaited(run) {
+                        Some(awaited) => awaited,
+                        None => run.note.clone().unwrap_or_default(),
+                    },
                 ]
             })
             .collect();
@@ -109,7 +126,13 @@ fn show(app: &App, id: i64, format: Format) -> AppResult<()> {
         for aside in &run.progress.set_aside {
             println!("Set aside for a person: {} ({})", grouped(&aside.subjects.to_string()), aside.reason);
         }
+        if !run.progress.set_aside.is_empty() {
+            println!("Who they are: redress run exceptions {}", run.id);
+        }
         println!("Started by {} at {}.", run.started_by, run.started_at);
+        if let Some(awaited) = awaited(&run) {
+            println!("It {awaited}");
+        }
         if let (Some(by), Some(at)) = (&run.approved_by, run.approved_at) {
             println!("Approved by {by} at {at}.");
         }

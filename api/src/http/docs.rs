@@ -87,6 +87,7 @@ use crate::app::App;
         super::runs::start,
         super::runs::list,
         super::runs::show,
+        super::run_exceptions::list,
         super::runs::approve,
         super::runs::pause,
         super::runs::resume,

@@ -34,6 +34,7 @@ mod query;
 pub mod queue;
 pub mod reports;
 pub mod rosters;
+pub mod run_exceptions;
 pub mod runs;
 pub mod session;
 pub mod sheet;
@@ -144,6 +145,7 @@ fn routes(config: &mut web::ServiceConfig) {
                 .service(resource("/reports/notice-clocks").get(reports::notice_clocks))
                 .service(resource("/runs").get(runs::list).post(runs::start))
                 .service(resource("/runs/{id}").get(runs::show))
+                .service(resource("/runs/{id}/exceptions").get(run_exceptions::list))
                 .service(resource("/runs/{id}/approve").post(runs::approve))
                 .service(resource("/runs/{id}/pause").post(runs::pause))
                 .service(resource("/runs/{id}/resume").post(runs::resume))

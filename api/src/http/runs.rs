@@ -267,7 +267,7 @@ async fn steer(
     Ok(HttpResponse::Ok().json(run))
 }
 
-fn run_id(text: &str) -> ApiResult<i64> {
+pub(super) fn run_id(text: &str) -> ApiResult<i64> {
     text.parse().map_err(|_| ApiError::with_detail(Code::InvalidPath, "a run has a whole number"))
 }
 

@@ -84,7 +84,7 @@ fn lines_of(body: &[u8]) -> ApiResult<Vec<claims::sheet::Line>> {
     let fault = |why: String| ApiError::with_detail(Code::MalformedBody, why);
     let mut sheet = Sheet::open(body).map_err(fault)?;
     let mut lines = Vec::new();
-    while let Some(line) = sheet.next_line().map_err(fault)? {
+    while let Some(line) = sheet.next_line().map_err(|why| fault(why.to_string()))? {
         if lines.len() >= MAX_LINES {
             let detail = format!("at most {MAX_LINES} lines are taken at once");
             return Err(ApiError::with_detail(Code::BodyTooLarge, detail));

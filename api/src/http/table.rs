@@ -133,6 +133,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/runs", Who::Staff(Right::RunIssue)),
     route("GET", "/v1/runs", Who::Staff(Right::ReadRuns)),
     route("GET", "/v1/runs/{id}", Who::Staff(Right::ReadRuns)),
+    route("GET", "/v1/runs/{id}/exceptions", Who::Staff(Right::ReadRuns)),
     route("POST", "/v1/runs/{id}/approve", Who::Staff(Right::ApproveRuns))
         .harmless("a run is approved once, then it is 409"),
     route("POST", "/v1/runs/{id}/pause", Who::Staff(Right::RunIssue))

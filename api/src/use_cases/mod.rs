@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod audit;
 pub mod backup;
+pub mod budget_warnings;
 pub mod budgets;
 pub mod catalogue;
 pub mod claimants;
@@ -21,6 +22,7 @@ pub mod once;
 pub mod policies;
 pub mod reports;
 pub mod rosters;
+pub mod run_exceptions;
 pub mod runs;
 pub mod sessions;
 pub mod sign_in;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use redress_domain::Holding;
 use redress_domain::id::IncidentId;
 use redress_store::holdings::{self, HeldFacts, IncomingRow, RosterFile};
@@ -12,7 +13,7 @@ use redress_store::{Connection, audit};
 
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
-use crate::roster_file;
+use crate::{outputs, roster_file};
 
 /// How many rows are sent to the database at once.
 const BATCH: usize = 5_000;
@@ -32,6 +33,9 @@ pub struct Imported {
     pub refusals: Option<PathBuf>,
     /// The first refusals, as `line 7: reason`.
     pub first_refusals: Vec<String>,
+    /// When the same file was last imported for this incident, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported_before: Option<DateTime<Utc>>,
 }
 
 /// Imports a roster for an incident.
@@ -42,17 +46,21 @@ pub fn import(
     refusals: Option<&Path>,
     actor: &Actor,
 ) -> AppResult<Imported> {
+    if let Some(refusals) = refusals {
+        outputs::refuse_input("--refusals", refusals, file)?;
+    }
     let hash = roster_file::hash_of(file)?;
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let imported = app.store.transaction(|connection| -> AppResult<Imported> {
         let found = incidents::find(connection, incident)?;
+        let imported_before = holdings::imported_before(connection, found.key, &hash)?;
         holdings::begin_import(connection)?;
         let mut import = Import {
             incident: found,
             batch: Vec::with_capacity(BATCH),
             refusals: Refusals::new(match refusals {
-                Some(path) => path.to_owned(),
-                None => app.settings.data_dir.join("refusals").join(format!("{name}.refused.csv")),
+                Some(path) => Goal::Path(path.to_owned()),
+                None => Goal::Folder(app.settings.data_dir.join("refusals"), name.clone()),
             }),
         };
         roster_file::each_row(file, &mut |line, row| match row {
@@ -71,7 +79,7 @@ pub fn import(
         let roster = RosterFile { incident_key: import.incident.key, name: &name, hash: &hash, at: entry.at };
         let (accepted, repeated) = holdings::finish_import(connection, &roster, import.refusals.counted)?;
         audit::append(connection, &[entry.after(&hash)])?;
-        import.refusals.finish(accepted, repeated)
+        Ok(Imported { imported_before, ..import.refusals.finish(accepted, repeated)? })
     })?;
     holdings::tidy(&mut app.database().owner()?)?;
     Ok(imported)
@@ -109,17 +117,40 @@ impl Import {
     }
 }
 
+/// Where refused rows are written.
+enum Goal {
+    /// There, whatever is there.
+    Path(PathBuf),
+    /// Into a new file of the folder that is named after the roster.
+    Folder(PathBuf, String),
+}
+
+impl Goal {
+    fn create(&self) -> AppResult<(PathBuf, File)> {
+        match self {
+            Self::Folder(folder, name) => outputs::create_beside(folder, name, "refused"),
+            Self::Path(path) => {
+                let writing = || format!("writing {}", path.display());
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder).map_err(AppError::io(writing()))?;
+                }
+                Ok((path.clone(), File::create(path).map_err(AppError::io(writing()))?))
+            }
+        }
+    }
+}
+
 /// The refused rows: all of them in a file, the first of them for the screen.
 struct Refusals {
-    path: PathBuf,
-    file: Option<std::io::BufWriter<File>>,
+    goal: Goal,
+    file: Option<(PathBuf, std::io::BufWriter<File>)>,
     counted: i64,
     first: Vec<String>,
 }
 
 impl Refusals {
-    fn new(path: PathBuf) -> Self {
-        Self { path, file: None, counted: 0, first: Vec::new() }
+    fn new(goal: Goal) -> Self {
+        Self { goal, file: None, counted: 0, first: Vec::new() }
     }
 
     /// Refuses a row that never reached the database.
@@ -133,32 +164,29 @@ impl Refusals {
         if self.first.len() < SHOWN {
             self.first.push(format!("line {line}: {reason}"));
         }
-        let writing = || format!("writing {}", self.path.display());
-        let file = match &mut self.file {
-            Some(file) => file,
+        let (path, file) = match &mut self.file {
+            Some(known) => known,
             None => {
-                if let Some(folder) = self.path.parent() {
-                    std::fs::create_dir_all(folder).map_err(AppError::io(writing()))?;
-                }
-                let created = File::create(&self.path).map_err(AppError::io(writing()))?;
-                let file = self.file.insert(std::io::BufWriter::new(created));
-                file.write_all(b"line,reason\n").map_err(AppError::io(writing()))?;
-                file
+                let (path, created) = self.goal.create()?;
+                let mut file = std::io::BufWriter::new(created);
+                file.write_all(b"line,reason\n").map_err(AppError::io(format!("writing {}", path.display())))?;
+                self.file.insert((path, file))
             }
         };
         // A reason may quote the row: doubled quotes keep it one cell, and it never begins a formula.
-        writeln!(file, "{line},\"{}\"", reason.replace('"', "\"\"")).map_err(AppError::io(writing()))
+        writeln!(file, "{line},\"{}\"", reason.replace('"', "\"\""))
+            .map_err(AppError::io(format!("writing {}", path.display())))
     }
 
-    fn finish(mut self, accepted: i64, repeated: i64) -> AppResult<Imported> {
-        if let Some(file) = &mut self.file {
-            file.flush().map_err(AppError::io(format!("writing {}", self.path.display())))?;
-        }
-        Ok(Imported {
-            accepted,
-            refused: self.counted + repeated,
-            refusals: self.file.is_some().then_some(self.path),
-            first_refusals: self.first,
-        })
+    fn finish(self, accepted: i64, repeated: i64) -> AppResult<Imported> {
+        let refusals = match self.file {
+            Some((path, mut file)) => {
+                file.flush().map_err(AppError::io(format!("writing {}", path.display())))?;
+                Some(path)
+            }
+            None => None,
+        };
+        let refused = self.counted + repeated;
+        Ok(Imported { accepted, refused, refusals, first_refusals: self.first, imported_before: None })
     }
 }

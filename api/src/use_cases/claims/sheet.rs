@@ -1,12 +1,12 @@
 //! Reports in a file (CSV): each line is a report by itself. Read line by line in bounded memory, so that a file may be as
 //! long as it wants to be; what is wrong with a line is said of that line alone.
 
-use std::io::Read;
+use std::io::BufRead;
 
 use serde_json::{Map, Value};
 
-/// The most bytes of a line.
-pub const MAX_LINE: usize = 64 * 1024;
+use crate::csv_rows::{Fault, Row, Rows};
+
 /// What every file has to say of every report.
 const REQUIRED: [&str; 3] = ["incident", "service", "customer"];
 /// What it may say besides, of the report and of its claimant.
@@ -17,77 +17,72 @@ const FACT: &str = "fact.";
 
 /// A file of reports.
 pub struct Sheet<R> {
-    reader: csv::Reader<Bounded<R>>,
+    rows: Rows<R>,
     columns: Vec<String>,
-    record: csv::ByteRecord,
 }
 
 /// A line: as an editor counts it, and the report, or why it is none.
 pub type Line = (u64, Result<Value, String>);
 
-impl<R: Read> Sheet<R> {
+impl<R: BufRead> Sheet<R> {
     /// Reads the header; what is wrong with it is wrong with the whole file.
     pub fn open(source: R) -> Result<Self, String> {
-        // A line ends at its line's end, and so does the last one: then the reader's place tells each line, whichever way
-        // lines end, and however many are blank.
-        let mut reader = csv::ReaderBuilder::new()
-            .flexible(true)
-            .terminator(csv::Terminator::Any(b'\n'))
-            .from_reader(Bounded { source, left: MAX_LINE, ended: false });
-        let header = reader.headers().map_err(|error| format!("the header cannot be read: {error}"))?;
-        let columns: Vec<String> = header.iter().map(|name| name.trim().to_owned()).collect();
+        let mut rows = Rows::new(source);
+        let header = rows.next_row().map_err(|fault| format!("the header cannot be read: {fault}"))?;
+        let cells = header.into_iter().flat_map(Row::cells);
+        let columns: Vec<String> = cells.map(|name| String::from_utf8_lossy(name.trim_ascii()).into_owned()).collect();
         for (place, name) in columns.iter().enumerate() {
             check(name, &columns[..place])?;
         }
         match REQUIRED.iter().find(|name| !columns.iter().any(|column| column == *name)) {
             Some(missing) => Err(format!("the column {missing:?} is missing")),
-            None => Ok(Self { reader, columns, record: csv::ByteRecord::new() }),
+            None => Ok(Self { rows, columns }),
         }
     }
 
     /// The next line; none at the end. An error ends the file: what follows cannot be told apart from this line.
-    pub fn next_line(&mut self) -> Result<Option<Line>, String> {
-        loop {
-            self.reader.get_mut().left = MAX_LINE;
-            let begins = self.reader.position().line();
-            let more = self.reader.read_byte_record(&mut self.record);
-            if !more.map_err(|error| format!("line {begins}: {error}"))? {
-                return Ok(None);
-            }
-            if self.record.len() > 1 || !self.record.as_slice().trim_ascii().is_empty() {
-                return Ok(Some((self.line(), self.report())));
-            }
-        }
+    pub fn next_line(&mut self) -> Result<Option<Line>, Fault> {
+        let Self { rows, columns } = self;
+        let row = rows.next_row()?;
+        Ok(row.map(|row| (row.line(), report(row, columns).map_err(|reason| row.refused(reason)))))
     }
+}
 
-    fn line(&self) -> u64 {
-        let within = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count();
-        self.reader.position().line().saturating_sub(1 + u64::try_from(within).unwrap_or(0))
+/// A line as the document that it stands for.
+fn report(row: &Row, columns: &[String]) -> Result<Value, String> {
+    if let Some(problem) = row.problem() {
+        return Err(problem.to_owned());
     }
+    if row.width() != columns.len() {
+        return Err(format!("has {} cells, and the header {}", row.width(), columns.len()));
+    }
+    let (mut report, mut contact, mut facts) = (Map::new(), Map::new(), Map::new());
+    for (column, cell) in columns.iter().zip(row.cells()) {
+        let cell = std::str::from_utf8(cell).map_err(|_| format!("the cell {column} is no UTF-8 text"))?.trim();
+        if cell.is_empty() {
+            continue;
+        }
+        let (part, name) = match column.strip_prefix(FACT) {
+            Some(fact) => (&mut facts, fact),
+            None if OF_CONTACT.contains(&column.as_str()) => (&mut contact, column.as_str()),
+            None => (&mut report, column.as_str()),
+        };
+        part.insert(name.to_owned(), cell.into());
+    }
+    report.insert("contact".into(), contact.into());
+    report.insert("facts".into(), facts.into());
+    report.insert("channel".into(), "file".into());
+    Ok(report.into())
+}
 
-    /// A line as the document that it stands for.
-    fn report(&self) -> Result<Value, String> {
-        let (cells, columns) = (self.record.len(), self.columns.len());
-        if cells != columns {
-            return Err(format!("has {cells} cells, and the header {columns}"));
-        }
-        let (mut report, mut contact, mut facts) = (Map::new(), Map::new(), Map::new());
-        for (column, cell) in self.columns.iter().zip(&self.record) {
-            let cell = std::str::from_utf8(cell).map_err(|_| format!("the cell {column} is no UTF-8 text"))?.trim();
-            if cell.is_empty() {
-                continue;
-            }
-            let (part, name) = match column.strip_prefix(FACT) {
-                Some(fact) => (&mut facts, fact),
-                None if OF_CONTACT.contains(&column.as_str()) => (&mut contact, column.as_str()),
-                None => (&mut report, column.as_str()),
-            };
-            part.insert(name.to_owned(), cell.into());
-        }
-        report.insert("contact".into(), contact.into());
-        report.insert("facts".into(), facts.into());
-        report.insert("channel".into(), "file".into());
-        Ok(report.into())
+/// The column that a field of a report stands in, by the field's JSON pointer.
+#[must_use]
+pub fn column_of(pointer: &str) -> String {
+    let field = pointer.trim_start_matches('/');
+    match field.split_once('/') {
+        Some(("facts", fact)) => format!("{FACT}{fact}"),
+        Some(("contact", part)) => part.to_owned(),
+        _ => field.to_owned(),
     }
 }
 
@@ -101,29 +96,4 @@ fn check(column: &str, before: &[String]) -> Result<(), String> {
         return Err(format!("the column {column:?} stands twice"));
     }
     Ok(())
-}
-
-/// A source of which so much is read for one line and no more: a quote left open would read all there is. Its last line
-/// ends even if nobody ended it.
-struct Bounded<R> {
-    source: R,
-    left: usize,
-    ended: bool,
-}
-
-impl<R: Read> Read for Bounded<R> {
-    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
-        if self.left == 0 {
-            return Err(std::io::Error::other(format!("longer than {MAX_LINE} bytes; is a quote left open?")));
-        }
-        let room = bytes.len().min(self.left);
-        let read = self.source.read(&mut bytes[..room])?;
-        self.left -= read;
-        if read == 0 && !self.ended && room > 0 {
-            self.ended = true;
-            bytes[0] = b'\n';
-            return Ok(1);
-        }
-        Ok(read)
-    }
 }

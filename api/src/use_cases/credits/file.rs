@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ItemRefusal, Leaving, MAX_BATCH, leave};
 use crate::app::{Actor, App};
+use crate::csv_rows::{Row as CsvRow, Rows};
 use crate::error::{AppError, AppResult};
 
 /// The longest line of a file, in bytes.
@@ -71,6 +72,19 @@ impl Taken {
     }
 }
 
+fn to_usize(line: u64) -> usize {
+    usize::try_from(line).unwrap_or(usize::MAX)
+}
+
+/// A row as the CSV library has it, to be read by the names of its columns.
+fn record_of(row: &CsvRow) -> Result<csv::StringRecord, String> {
+    if let Some(problem) = row.problem() {
+        return Err(problem.to_owned());
+    }
+    let cells = row.cells().map(|cell| std::str::from_utf8(cell.trim_ascii()));
+    cells.collect::<Result<Vec<&str>, _>>().map(csv::StringRecord::from).map_err(|_| "it is no UTF-8 text".to_owned())
+}
+
 /// Records the rows of a file as deliveries or expiries.
 pub fn take(app: &App, flow: Flow, path: &Path, actor: &Actor) -> AppResult<Taken> {
     let mut intake = Intake { app, flow, actor, batch: Vec::with_capacity(MAX_BATCH), taken: Taken::default() };
@@ -93,39 +107,33 @@ struct Intake<'a> {
 
 impl Intake<'_> {
     fn csv(&mut self, path: &Path) -> AppResult<()> {
-        let failed = |error: csv::Error| AppError::Invalid(format!("{}: {error}", path.display()));
+        let failed = |why: String| AppError::Invalid(format!("{}: {why}", path.display()));
         let file = File::open(path).map_err(AppError::io(format!("reading {}", path.display())))?;
-        // A row ends at its line's end, and so does the last one: then the reader's place tells each row's line,
-        // whichever way lines end, and however many are blank. What is left of a line's end is trimmed with the cell.
-        let mut reader = csv::ReaderBuilder::new()
-            .flexible(true)
-            .trim(csv::Trim::All)
-            .terminator(csv::Terminator::Any(b'\n'))
-            .from_reader(file.chain(&b"\n"[..]));
-        let headings = reader.headers().map_err(failed)?.clone();
+        let mut rows = Rows::new(BufReader::new(file));
+        let header = rows.next_row().map_err(|fault| failed(fault.to_string()))?;
+        let headings = header.map(record_of).transpose().map_err(failed)?.unwrap_or_default();
         for needed in ["customer", "credit"] {
             if !headings.iter().any(|heading| heading == needed) {
-                return Err(AppError::Invalid(format!("{}: there is no column {needed:?}", path.display())));
+                return Err(failed(format!("there is no column {needed:?}")));
             }
         }
-        let mut record = csv::StringRecord::new();
         loop {
-            let read = reader.read_record(&mut record);
-            if matches!(read, Ok(false)) {
-                return Ok(());
-            }
-            let within = record.as_slice().bytes().filter(|byte| *byte == b'\n').count();
-            let line = usize::try_from(reader.position().line()).unwrap_or(usize::MAX).saturating_sub(1 + within);
-            match read {
-                Err(error) if error.is_io_error() => return Err(failed(error)),
-                Err(error) => self.row(line, Err(error.to_string()))?,
-                Ok(_) if record.len() == 1 && record.get(0) == Some("") => {}
-                Ok(_) if record.len() != headings.len() => {
-                    let counts = format!("the row has {} fields, the header {}", record.len(), headings.len());
-                    self.row(line, Err(counts))?;
+            let row = match rows.next_row() {
+                Ok(Some(row)) => row,
+                Ok(None) => return Ok(()),
+                // What was read is recorded; the file is mended and given again.
+                Err(fault) => {
+                    let line = fault.line().ok_or_else(|| failed(fault.to_string()))?;
+                    return self.row(to_usize(line), Err(format!("{fault}; nothing after it was read")));
                 }
-                Ok(_) => self.row(line, record.deserialize(Some(&headings)).map_err(|error| error.to_string()))?,
-            }
+            };
+            let line = to_usize(row.line());
+            let read = record_of(row).and_then(|record| match record.len() == headings.len() {
+                true => record.deserialize(Some(&headings)).map_err(|error| error.to_string()),
+                false => Err(format!("the row has {} fields, the header {}", record.len(), headings.len())),
+            });
+            let read = read.map_err(|reason| row.refused(reason));
+            self.row(line, read)?;
         }
     }
 

@@ -265,9 +265,9 @@ fn waits(context: &Context<'_>, connection: &mut Connection, run: &RunRow) -> Ap
         .collect();
     let hash = run.plan_hash.clone().unwrap_or_default();
     let stopped = format!(
-        "run {id} would issue {}, and waits for somebody other than {}: redress run approve {id} --plan {} --as NAME; \
+        "run {id}{} waits for somebody other than {}: redress run approve {id} --plan {} --as NAME; \
          then redress issue --incident {} begins it",
-        above.join(" and "),
+        if above.is_empty() { String::new() } else { format!(" would issue {}, and", above.join(" and ")) },
         run.started_by,
         hash.get(..HASH_SHOWN).unwrap_or(&hash),
         context.incident.incident.id,

@@ -1,0 +1,76 @@
+//! Whom runs set aside: a person looks at each, so each is named.
+
+use redress_store::run_exceptions;
+use redress_store::run_lifecycle;
+use redress_store::runs::ExceptionRow;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::error::{AppError, AppResult};
+
+/// How many a page has unless said.
+pub const PAGE: i64 = 100;
+/// The most that a page has.
+pub const MAX_PAGE: i64 = 500;
+
+/// A subject that a run set aside.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExceptionView {
+    /// Whose it is.
+    pub customer: String,
+    /// The policy that was applied.
+    pub policy: String,
+    /// The content hash of its version.
+    pub version: String,
+    /// What it was applied to: a holding's reference or a claim's id.
+    #[schema(example = "holding/sub-1")]
+    pub subject: String,
+    /// Why a person has to look at it.
+    pub reason: String,
+}
+
+/// A page of what a run set aside.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExceptionPage {
+    /// By customer.
+    pub exceptions: Vec<ExceptionView>,
+    /// What `cursor` takes for the next page; none on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A page of what a run set aside, after the one that ended with the cursor.
+pub fn page(app: &App, run: i64, cursor: Option<&str>, limit: i64) -> AppResult<ExceptionPage> {
+    let place = cursor.map(read_cursor).transpose()?;
+    let after = place.as_ref().map(|(customer, version, subject)| (customer.as_str(), *version, subject.as_str()));
+    let rows = app.store.with(|connection| -> AppResult<_> {
+        run_lifecycle::find(connection, run)?;
+        Ok(run_exceptions::page(connection, run, after, limit)?)
+    })?;
+    let is_full = i64::try_from(rows.len()).is_ok_and(|found| found == limit);
+    let next = rows.last().filter(|_| is_full).map(|(row, ..)| write_cursor(row));
+    let exceptions = rows
+        .into_iter()
+        .map(|(row, policy, version)| {
+            let ExceptionRow { customer_id: customer, subject, reason, .. } = row;
+            ExceptionView { customer, policy, version, subject, reason }
+        })
+        .collect();
+    Ok(ExceptionPage { exceptions, next })
+}
+
+/// Where a page ended, as a text that means nothing to anybody else: no customer stands in a URL.
+fn write_cursor(row: &ExceptionRow) -> String {
+    hex::encode(format!("{} {} {}", row.policy_version_id, row.customer_id, row.subject))
+}
+
+fn read_cursor(text: &str) -> AppResult<(String, i32, String)> {
+    let read = || {
+        let text = String::from_utf8(hex::decode(text).ok()?).ok().filter(|text| !text.contains('\0'))?;
+        let mut parts = text.splitn(3, ' ');
+        let version = parts.next()?.parse().ok()?;
+        Some((parts.next()?.to_owned(), version, parts.next()?.to_owned()))
+    };
+    read().ok_or_else(|| AppError::Field("/cursor".into(), "is not one that an earlier page gave".into()))
+}
