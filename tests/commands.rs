@@ -340,6 +340,18 @@ fn a_reader_that_goes_away_is_no_panic() {
         drop(reader);
         let ran = Ran::of(command.stdout(writer).output().unwrap(), &["staff", "list"]);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+        // Nor is it where stderr goes there too, or is all that is closed.
+        for args in [&["verify"][..], &["ledger", "export"], &["ledger", "balance", "nonsense/"], &["no-such"]] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let mut command = redress.command(args);
+            let ended = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
+            assert!(matches!(ended.code(), Some(0..=2)), "{args:?}: {ended}");
+        }
+        // A full disk is an error: what was to be kept is not there.
+        let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = Ran::of(redress.command(&["staff", "list"]).stdout(full()).output().unwrap(), &["staff", "list"]);
+        ran.fails(1, "what was to be printed was lost: No space left on device");
     });
 }
 
