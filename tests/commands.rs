@@ -356,6 +356,36 @@ fn a_reader_that_goes_away_is_no_panic() {
 }
 
 #[test]
+fn a_mistyped_data_folder_is_named_and_nothing_begins_in_it() {
+    let folder = Private::new();
+    let (mistyped, file) = (folder.path().join("mistyped"), folder.path().join("file").display().to_string());
+    let name = mistyped.display().to_string();
+    for args in [
+        &["verify"][..],
+        &["backup", &file],
+        &["deliver"],
+        &["notify"],
+        &["audit", "export-head"],
+        &["ledger", "balance", ""],
+        &["report", "exposure"],
+        &["run", "list"],
+        &["credit", "corrections"],
+        &["webhook", "list"],
+        &["staff", "list"],
+        &["issue", "--incident", INCIDENT],
+        &["migrate", "--plan"],
+    ] {
+        let args: Vec<&str> = args.iter().copied().chain(["--data-dir", &name]).collect();
+        folder.run(&args).is_misused(&format!("{name} does not exist; name the right folder with --data-dir"));
+        assert!(!mistyped.exists());
+        let args = &args[..args.len() - 2];
+        folder.run(args).is_misused("holds no installation; name the right folder with --data-dir");
+    }
+    folder.run(&["doctor"]).fails(1, "").stdout.find("holds no installation").unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something was begun");
+}
+
+#[test]
 fn a_flag_wins_over_a_variable_over_the_file() {
     let folder = Private::new();
     let url = |port: u16| format!("postgresql://127.0.0.1:{port}/x");

@@ -61,9 +61,10 @@ pub fn run(global: &Global) -> AppResult<ExitCode> {
 
 fn examine(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.push(Finding::good("configuration", if settings.production { "production" } else { "not production" }));
-    if !settings.data_dir.exists() {
+    let missing = (!settings.data_dir.exists()).then(|| format!("{} does not exist", settings.data_dir.display()));
+    if let Some(why) = settings.lacks_installation().or(missing) {
         let remedy = "name the right folder with --data-dir, or begin one: redress serve, or redress demo";
-        findings.push(Finding::bad("data folder", format!("{} does not exist", settings.data_dir.display()), remedy));
+        findings.push(Finding::bad("data folder", why, remedy));
         return;
     }
     findings.push(data_folder(&settings.data_dir));
