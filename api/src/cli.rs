@@ -390,7 +390,7 @@ pub enum StaffCommand {
         /// Only this service (may be repeated)
         #[arg(long, value_name = "NAME")]
         service: Vec<String>,
-        /// The largest amount of money they decide alone (default: what the role may)
+        /// The largest amount of money they decide alone, at most what the role may, which is the default
         #[arg(long, value_name = "N")]
         decides_up_to: Option<u32>,
     },
