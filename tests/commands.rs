@@ -181,7 +181,7 @@ fn a_policy_needs_four_eyes_and_the_database_says_so_too() {
         publish("nobody").refuses("\"nobody\" is no active member of staff");
         approve("approver").refuses("there is no published version");
         publish("chief").succeeds();
-        publish("author").refuses("this version is published already");
+        publish("author").refuses("this version is published already and waits for a second person");
         approve("chief").refuses("whoever asked for it may not approve it");
         approve("author").refuses("may not do this");
         assert_eq!(redress.number("SELECT count(*) FROM policy_version WHERE approved_at IS NOT NULL"), 0);
@@ -192,15 +192,27 @@ fn a_policy_needs_four_eyes_and_the_database_says_so_too() {
             assert!(refused.contains("policy_version_"), "{change}: {refused}");
         }
         redress.run(&["staff", "revoke", "approver"]).succeeds();
-        approve("approver").refuses("no active member of staff");
+        let refused = approve("approver").refuses("no active member of staff: revoked on 2");
+        assert!(refused.stderr.contains("redress staff add ANOTHER --role policy_approver"), "{}", refused.stderr);
         redress.run(&["staff", "add", "approver-2", "--role", "policy_approver"]).succeeds();
         approve("approver-2").succeeds();
-        approve("approver-2").refuses("approved before");
+        approve("approver-2").refuses("this version of melon was approved before and is in force");
+        publish("author").refuses("published already and is in force");
+        // A version that was replaced comes back as a new one.
+        let newer = std::fs::read_to_string(repository().join("policies/melon.toml")).unwrap() + "# newer\n";
+        let newer = redress.file("newer.toml", newer);
+        redress.run(&["policy", "publish", &newer, "--as", "author"]).succeeds();
+        redress.run(&["policy", "approve", &newer, "--as", "approver-2"]).succeeds();
+        for refused in [publish("author"), approve("approver-2")] {
+            let refused = refused.refuses("and is out of force since 2").stderr;
+            assert!(refused.contains("change the file, if only by a comment"), "{refused}");
+        }
         // Each is in the log, with the name and the machine's user.
         let log = redress.text(
             "SELECT string_agg(actor || ' ' || action, ', ' ORDER BY id) FROM audit WHERE action LIKE 'policy.%'",
         );
-        assert_eq!(log, "chief policy.publish, approver-2 policy.approve");
+        let newer = "author policy.publish, approver-2 policy.approve";
+        assert_eq!(log, format!("chief policy.publish, approver-2 policy.approve, {newer}"));
         assert_eq!(redress.number("SELECT count(*) FROM audit WHERE origin NOT LIKE 'cli:_%'"), 0);
     });
 }
