@@ -50,7 +50,10 @@ pub fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     telemetry::start(&cli);
     let code = commands::run(cli).unwrap_or_else(|error| {
-        eprintln!("redress: {error}");
+        match error.next_step() {
+            Some(step) => eprintln!("redress: {error}: {step}"),
+            None => eprintln!("redress: {error}"),
+        }
         ExitCode::from(error.exit_code())
     });
     match console::finish() {
