@@ -43,6 +43,8 @@ fn every_command_has_help_that_names_it_and_usage_errors_exit_with_2() {
     folder.run(&["issue", "--incident", INCIDENT, "--workers", "0"]).fails(2, "--workers");
     folder.run(&["verify", "--format", "xml"]).fails(2, "xml");
     folder.run(&["ledger", "balance", "owed/", "--at", "yesterday"]).fails(2, "--at");
+    let says = "write an instant with its zone, such as 2026-11-22T09:00:00Z";
+    folder.run(&["report", "liability", "--at", "2026-11-22"]).fails(2, says);
     assert!(folder.run(&["--version"]).succeeds().stdout.starts_with("redress "));
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "asking for help leaves nothing behind: {left:?}");
@@ -71,8 +73,9 @@ fn what_is_unknown_is_named() {
         };
         redress.with_staff();
         for args in [&["issue", "--incident", "flood"][..], &["report", "exposure", "--incident", "flood"]] {
-            redress.run(args).refuses("there is no incident flood");
+            redress.run(args).refuses("there is no incident flood: redress incident load FILE");
         }
+        redress.run(&["run", "show", "7"]).refuses("there is no run 7: redress run list");
         redress.run(&["issue", "--incident", "No Such"]).is_misused("--incident: ");
         budget("flood", "melon", "KRW", "1").refuses("there is no incident flood");
         redress.with_incident();
@@ -93,11 +96,33 @@ fn what_is_unknown_is_named() {
         redress
             .run(&["ledger", "balance", "owed/", "--at", "2999-01-01T00:00:00Z"])
             .is_misused("--at lies in the future");
-        redress.run(&["incident", "load", "no-such-file.toml"]).refuses("reading no-such-file.toml: ");
-        redress
-            .run(&["policy", "publish", "no-such-file.toml", "--as", "author"])
-            .refuses("reading no-such-file.toml: ");
-        redress.run(&["roster", "import", "no-such.csv", "--incident", INCIDENT]).refuses("reading no-such.csv: ");
+        // The same mistake has the same code, whatever the command.
+        let file = "no-such.file";
+        for args in [
+            &["incident", "load", file][..],
+            &["policy", "publish", file, "--as", "author"],
+            &["policy", "approve", file, "--as", "author"],
+            &["policy", "simulate", file, "--roster", file],
+            &["roster", "import", file, "--incident", INCIDENT],
+            &["claim", "file", file, "--as", "author"],
+            &["credit", "deliver", file],
+            &["verify", "--head", file],
+            &["audit", "check-proof", file],
+            &["audit", "rotate-key", "--new-key-file", file, "--as", "author"],
+            &["restore", file],
+        ] {
+            redress.run(args).is_misused("no-such.file: there is no such file");
+        }
+        for limit in ["run", "credit", "staff"] {
+            redress.run(&[limit, "limit", "--asset", "KRW", "--as", "finance"]).is_misused("--amount N, or --none");
+            redress.run(&[limit, "limit", "--asset", "krw", "--none", "--as", "finance"]).is_misused("--asset: ");
+        }
+        for amount in ["--amount=0", "--amount=-1"] {
+            let id = "8f2c8f2c-8f2c-8f2c-8f2c-8f2c8f2c8f2c";
+            redress
+                .run(&["credit", "reverse", id, "--reason", "x", amount, "--as", "finance"])
+                .is_misused("--amount: must be above 0");
+        }
         redress.run(&["roster", "import", "Cargo.toml", "--incident", INCIDENT]).refuses("a roster is a .csv");
         redress.run(&["serve", "--listen", "nowhere"]).refuses("--listen nowhere: ");
         assert_eq!(redress.number("SELECT count(*) FROM budget_request"), 0);

@@ -7,6 +7,7 @@ mod claim;
 mod credit;
 mod deliver;
 mod doctor;
+mod inputs;
 mod ledger;
 mod limit;
 mod notify;
@@ -38,6 +39,7 @@ use crate::use_cases::{self, incidents, issue, policies, reports, rosters, simul
 pub fn run(cli: Cli) -> AppResult<ExitCode> {
     let global = cli.global;
     let format = global.format;
+    inputs::require(&cli.command)?;
     match cli.command {
         Command::Demo(args) => crate::demo::run(&global, &args),
         Command::Serve(args) => serve::run(Settings::load(&global, args.listen)?),

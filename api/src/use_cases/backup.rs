@@ -57,7 +57,7 @@ pub struct Restored {
 /// Puts a backup into an empty database: a new data folder's, or a fresh one of a server. All of it or nothing.
 pub fn restore(settings: Settings, file: &Path, actor: &Actor) -> AppResult<Restored> {
     if !file.is_file() {
-        return Err(AppError::Invalid(format!("{}: there is no such file", file.display())));
+        return Err(AppError::Invalid(format!("{} is no file", file.display())));
     }
     Secrets::require(&settings)?;
     {
