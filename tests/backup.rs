@@ -147,6 +147,6 @@ fn an_external_database_is_restored_and_wrong_keys_and_a_lost_log_are_said() {
             0,
             "all of it or nothing"
         );
-        broken.run(&["restore", "/nowhere"]).refuses("there is no such file");
+        broken.run(&["restore", "/nowhere"]).is_misused("/nowhere: there is no such file");
     });
 }

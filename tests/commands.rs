@@ -43,6 +43,8 @@ fn every_command_has_help_that_names_it_and_usage_errors_exit_with_2() {
     folder.run(&["issue", "--incident", INCIDENT, "--workers", "0"]).fails(2, "--workers");
     folder.run(&["verify", "--format", "xml"]).fails(2, "xml");
     folder.run(&["ledger", "balance", "owed/", "--at", "yesterday"]).fails(2, "--at");
+    let says = "write an instant with its zone, such as 2026-11-22T09:00:00Z";
+    folder.run(&["report", "liability", "--at", "2026-11-22"]).fails(2, says);
     assert!(folder.run(&["--version"]).succeeds().stdout.starts_with("redress "));
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "asking for help leaves nothing behind: {left:?}");
@@ -71,8 +73,9 @@ fn what_is_unknown_is_named() {
         };
         redress.with_staff();
         for args in [&["issue", "--incident", "flood"][..], &["report", "exposure", "--incident", "flood"]] {
-            redress.run(args).refuses("there is no incident flood");
+            redress.run(args).refuses("there is no incident flood: redress incident load FILE");
         }
+        redress.run(&["run", "show", "7"]).refuses("there is no run 7: redress run list");
         redress.run(&["issue", "--incident", "No Such"]).is_misused("--incident: ");
         budget("flood", "melon", "KRW", "1").refuses("there is no incident flood");
         redress.with_incident();
@@ -93,11 +96,33 @@ fn what_is_unknown_is_named() {
         redress
             .run(&["ledger", "balance", "owed/", "--at", "2999-01-01T00:00:00Z"])
             .is_misused("--at lies in the future");
-        redress.run(&["incident", "load", "no-such-file.toml"]).refuses("reading no-such-file.toml: ");
-        redress
-            .run(&["policy", "publish", "no-such-file.toml", "--as", "author"])
-            .refuses("reading no-such-file.toml: ");
-        redress.run(&["roster", "import", "no-such.csv", "--incident", INCIDENT]).refuses("reading no-such.csv: ");
+        // The same mistake has the same code, whatever the command.
+        let file = "no-such.file";
+        for args in [
+            &["incident", "load", file][..],
+            &["policy", "publish", file, "--as", "author"],
+            &["policy", "approve", file, "--as", "author"],
+            &["policy", "simulate", file, "--roster", file],
+            &["roster", "import", file, "--incident", INCIDENT],
+            &["claim", "file", file, "--as", "author"],
+            &["credit", "deliver", file],
+            &["verify", "--head", file],
+            &["audit", "check-proof", file],
+            &["audit", "rotate-key", "--new-key-file", file, "--as", "author"],
+            &["restore", file],
+        ] {
+            redress.run(args).is_misused("no-such.file: there is no such file");
+        }
+        for limit in ["run", "credit", "staff"] {
+            redress.run(&[limit, "limit", "--asset", "KRW", "--as", "finance"]).is_misused("--amount N, or --none");
+            redress.run(&[limit, "limit", "--asset", "krw", "--none", "--as", "finance"]).is_misused("--asset: ");
+        }
+        for amount in ["--amount=0", "--amount=-1"] {
+            let id = "8f2c8f2c-8f2c-8f2c-8f2c-8f2c8f2c8f2c";
+            redress
+                .run(&["credit", "reverse", id, "--reason", "x", amount, "--as", "finance"])
+                .is_misused("--amount: must be above 0");
+        }
         redress.run(&["roster", "import", "Cargo.toml", "--incident", INCIDENT]).refuses("a roster is a .csv");
         redress.run(&["serve", "--listen", "nowhere"]).refuses("--listen nowhere: ");
         assert_eq!(redress.number("SELECT count(*) FROM budget_request"), 0);
@@ -196,7 +221,7 @@ fn a_policy_needs_four_eyes_and_the_database_says_so_too() {
         publish("nobody").refuses("\"nobody\" is no active member of staff");
         approve("approver").refuses("there is no published version");
         publish("chief").succeeds();
-        publish("author").refuses("this version is published already");
+        publish("author").refuses("this version is published already and waits for a second person");
         approve("chief").refuses("whoever asked for it may not approve it");
         approve("author").refuses("may not do this");
         assert_eq!(redress.number("SELECT count(*) FROM policy_version WHERE approved_at IS NOT NULL"), 0);
@@ -207,15 +232,27 @@ fn a_policy_needs_four_eyes_and_the_database_says_so_too() {
             assert!(refused.contains("policy_version_"), "{change}: {refused}");
         }
         redress.run(&["staff", "revoke", "approver"]).succeeds();
-        approve("approver").refuses("no active member of staff");
+        let refused = approve("approver").refuses("no active member of staff: revoked on 2");
+        assert!(refused.stderr.contains("redress staff add ANOTHER --role policy_approver"), "{}", refused.stderr);
         redress.run(&["staff", "add", "approver-2", "--role", "policy_approver"]).succeeds();
         approve("approver-2").succeeds();
-        approve("approver-2").refuses("approved before");
+        approve("approver-2").refuses("this version of melon was approved before and is in force");
+        publish("author").refuses("published already and is in force");
+        // A version that was replaced comes back as a new one.
+        let newer = std::fs::read_to_string(repository().join("policies/melon.toml")).unwrap() + "# newer\n";
+        let newer = redress.file("newer.toml", newer);
+        redress.run(&["policy", "publish", &newer, "--as", "author"]).succeeds();
+        redress.run(&["policy", "approve", &newer, "--as", "approver-2"]).succeeds();
+        for refused in [publish("author"), approve("approver-2")] {
+            let refused = refused.refuses("and is out of force since 2").stderr;
+            assert!(refused.contains("change the file, if only by a comment"), "{refused}");
+        }
         // Each is in the log, with the name and the machine's user.
         let log = redress.text(
             "SELECT string_agg(actor || ' ' || action, ', ' ORDER BY id) FROM audit WHERE action LIKE 'policy.%'",
         );
-        assert_eq!(log, "chief policy.publish, approver-2 policy.approve");
+        let newer = "author policy.publish, approver-2 policy.approve";
+        assert_eq!(log, format!("chief policy.publish, approver-2 policy.approve, {newer}"));
         assert_eq!(redress.number("SELECT count(*) FROM audit WHERE origin NOT LIKE 'cli:_%'"), 0);
     });
 }
@@ -358,7 +395,49 @@ fn a_reader_that_goes_away_is_no_panic() {
         drop(reader);
         let ran = Ran::of(command.stdout(writer).output().unwrap(), &["staff", "list"]);
         assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+        // Nor is it where stderr goes there too, or is all that is closed.
+        for args in [&["verify"][..], &["ledger", "export"], &["ledger", "balance", "nonsense/"], &["no-such"]] {
+            let (reader, writer) = std::io::pipe().unwrap();
+            drop(reader);
+            let mut command = redress.command(args);
+            let ended = command.stdout(writer.try_clone().unwrap()).stderr(writer).status().unwrap();
+            assert!(matches!(ended.code(), Some(0..=2)), "{args:?}: {ended}");
+        }
+        // A full disk is an error: what was to be kept is not there.
+        let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = Ran::of(redress.command(&["staff", "list"]).stdout(full()).output().unwrap(), &["staff", "list"]);
+        ran.fails(1, "what was to be printed was lost: No space left on device");
     });
+}
+
+#[test]
+fn a_mistyped_data_folder_is_named_and_nothing_begins_in_it() {
+    let folder = Private::new();
+    let (mistyped, file) = (folder.path().join("mistyped"), folder.path().join("file").display().to_string());
+    let name = mistyped.display().to_string();
+    for args in [
+        &["verify"][..],
+        &["backup", &file],
+        &["deliver"],
+        &["notify"],
+        &["audit", "export-head"],
+        &["ledger", "balance", ""],
+        &["report", "exposure"],
+        &["run", "list"],
+        &["credit", "corrections"],
+        &["webhook", "list"],
+        &["staff", "list"],
+        &["issue", "--incident", INCIDENT],
+        &["migrate", "--plan"],
+    ] {
+        let args: Vec<&str> = args.iter().copied().chain(["--data-dir", &name]).collect();
+        folder.run(&args).is_misused(&format!("{name} does not exist; name the right folder with --data-dir"));
+        assert!(!mistyped.exists());
+        let args = &args[..args.len() - 2];
+        folder.run(args).is_misused("holds no installation; name the right folder with --data-dir");
+    }
+    folder.run(&["doctor"]).fails(1, "").stdout.find("holds no installation").unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "something was begun");
 }
 
 #[test]

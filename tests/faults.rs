@@ -320,6 +320,30 @@ fn a_server_that_is_told_to_stop_finishes_what_it_accepted() {
 }
 
 #[test]
+fn a_server_whose_log_nobody_takes_answers_as_before() {
+    Redress::test(|redress| {
+        let (reader, gone) = std::io::pipe().unwrap();
+        drop(reader);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        for stderr in [Stdio::from(gone), Stdio::from(full)] {
+            // Nobody hears which port it takes, so it is told a free one.
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let address = format!("127.0.0.1:{port}");
+            let mut serve = redress.command(&["serve", "--listen", &address]);
+            // Each request says something.
+            let mut server = serve.env("REDRESS_LOG", "info").stderr(stderr).spawn().unwrap();
+            let answers = |path: &str| ureq::get(format!("http://{address}{path}")).call().is_ok();
+            wait_until("it serves", || answers("/livez") || server.try_wait().unwrap().is_some());
+            for _ in 0..3 {
+                assert!(answers("/readyz") && answers("/openapi.yaml"));
+            }
+            signal(server.id(), Signal::TERM);
+            assert_eq!(server.wait().unwrap().code(), Some(0));
+        }
+    });
+}
+
+#[test]
 fn commands_and_a_server_share_one_private_database() {
     let folder = takes_claims();
     let server = folder.serve();

@@ -315,7 +315,7 @@ fn decimals_are_exact_or_refused_and_never_truncated() {
         }
         for amount in ["0", "0.00", "-1", "-0.01"] {
             let flag = format!("--amount={amount}");
-            reverse(redress, &[&b], &[&flag]).fails(1, "amount_not_positive");
+            reverse(redress, &[&b], &[&flag]).is_misused("--amount: must be above 0");
         }
         for amount in ["92233720368547758.08", "79228162514264337593543950335"] {
             reverse(redress, &[&b], &["--amount", amount]).fails(1, &b);

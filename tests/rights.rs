@@ -329,7 +329,8 @@ fn every_role_decides_alone_up_to_its_amount_and_not_a_won_more() {
         });
         for role in Role::ALL {
             for own in [None, Some(50_000_i64)] {
-                let name = format!("{}-{}", role.as_str(), own.unwrap_or(0));
+                let own = own.map(|own| own.min(role.decides_up_to()));
+                let name = format!("{}-{}", role.as_str(), if own.is_some() { "own" } else { "role" });
                 let mut add =
                     vec!["staff".to_owned(), "add".into(), name.clone(), "--role".into(), role.as_str().into()];
                 add.extend(own.iter().flat_map(|own| ["--decides-up-to".to_owned(), own.to_string()]));

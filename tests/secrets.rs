@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::harness::{INCIDENT, Private, Ran, Redress};
+use crate::harness::{INCIDENT, Private, Ran, Redress, merchant_claim};
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
@@ -36,6 +36,66 @@ fn a_key_is_made_on_first_use_for_its_owner_alone() {
             redress.run(&["staff", "list"]).refuses("the master key ");
         }
         std::fs::write(&key, text).unwrap();
+    });
+}
+
+#[test]
+fn a_missing_key_of_a_used_installation_is_asked_for_and_never_replaced() {
+    Redress::test(|redress| {
+        redress.with_incident();
+        let secrets = redress.folder.path().join("secrets");
+        for name in ["master", "signing"] {
+            let (key, away) = (secrets.join(format!("{name}.key")), secrets.join("away"));
+            std::fs::rename(&key, &away).unwrap();
+            let missing = format!("the {name} key of this installation is missing");
+            let back = format!("put it back into {} (mode 600), or set REDRESS_", key.display());
+            for args in [&["staff", "list"][..], &["verify"], &["serve", "--listen", "127.0.0.1:0"]] {
+                redress.run(args).refuses(&format!("{missing}: {back}"));
+            }
+            let found = ailments(redress.run(&["doctor", "--format", "json"]));
+            assert!(found.iter().any(|line| line.contains(&missing) && line.contains(&back)), "{found:#?}");
+            assert!(!key.exists(), "a new {name} key was made");
+            std::fs::rename(&away, &key).unwrap();
+            redress.run(&["staff", "list"]).succeeds();
+        }
+    });
+}
+
+#[test]
+fn keys_of_another_installation_are_told_and_sign_nothing() {
+    Redress::test(|redress| {
+        redress.with_incident();
+        let server = redress.serve();
+        assert_eq!(server.claim("key", &merchant_claim("m-1", "1000")).status, 201);
+        assert_eq!(server.stop(), Some(0));
+        redress.run(&["verify"]).succeeds();
+        let key = |name: &str| redress.folder.path().join("secrets").join(name);
+        let own = ["master.key", "signing.key"].map(|name| (name, std::fs::read(key(name)).unwrap()));
+        let other: String = KEY.chars().rev().collect();
+        own.iter().for_each(|(name, _)| std::fs::write(key(name), &other).unwrap());
+        let found = ailments(redress.run(&["doctor", "--format", "json"]));
+        for (seen, file) in
+            [("the log was signed by another key", "signing"), ("contact data were sealed by", "master")]
+        {
+            let remedy = format!("put the {file}.key of that time in its place");
+            assert!(found.iter().any(|line| line.contains(seen) && line.contains(&remedy)), "{found:#?}");
+        }
+        let seen = redress.run(&["verify"]).fails(1, "the log's heads are signed by key").stdout;
+        assert!(seen.contains("FAIL contact data open by this installation's master key"), "{seen}");
+        assert!(seen.contains("not of this installation's"), "{seen}");
+        let heads = redress.number("SELECT count(*) FROM log_head");
+        redress.run(&["staff", "add", "x", "--role", "agent"]).fails(0, "put this installation's signing key back");
+        redress.run(&["staff", "add", "root", "--role", "administrator"]).succeeds();
+        redress.run(&["audit", "rotate-key", "--as", "root"]).refuses("put this installation's signing key back");
+        redress.run(&["audit", "export-head"]).refuses("put this installation's signing key back");
+        assert_eq!(redress.number("SELECT count(*) FROM log_head"), heads);
+        let server = redress.serve();
+        assert!(server.log().contains("contact data were sealed by another key"), "{}", server.log());
+        assert_eq!(server.get("/livez", &[]).status, 200);
+        assert_eq!(server.stop(), Some(0));
+        own.iter().for_each(|(name, text)| std::fs::write(key(name), text).unwrap());
+        redress.run(&["verify"]).succeeds();
+        assert_eq!(redress.number("SELECT count(*) FROM log_head"), heads + 1);
     });
 }
 
@@ -145,7 +205,7 @@ fn the_doctor_names_what_is_wrong_and_the_remedy() {
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
         let key = folder.join("secrets/master.key");
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
-        has(&doctor(&[], &[]), "secrets: ", "chmod 600");
+        has(&doctor(&[], &[]), "can be read by others (mode 644)", &format!("→ chmod 600 {}", key.display()));
         std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         redress.sql(
             "INSERT INTO notice (customer_id, id, claim_id, event, state, next_at, queued_at)

@@ -197,7 +197,7 @@ fn a_file_that_cannot_be_read_on_says_where() {
         assert_eq!(redress.number("SELECT count(*) FROM claim"), 2);
         let bad = redress.file("bad.csv", "incident,colour\n");
         run(&bad).refuses("the column \"colour\" is unknown");
-        run("/no/such.csv").refuses("/no/such.csv");
+        run("/no/such.csv").is_misused("/no/such.csv: there is no such file");
         let empty = redress.file("empty.csv", HEADER);
         assert!(run(&empty).succeeds().stdout.starts_with("0 reports filed"));
         assert_eq!(json!(redress.number("SELECT count(*) FROM claim")), 2);

@@ -322,9 +322,15 @@ fn a_member_is_reset_and_revoked_with_all_he_had() {
     Redress::test(|redress| {
         let server = redress.serve();
         let admin = redress.client(&server, "adm", "administrator");
+        let wider = json!({ "name": "ann", "role": "agent", "services": ["melon"], "decides_up_to": 300_001 });
+        let wider = admin.post_once("/v1/staff", &wider).is_problem(422, "invalid_request");
+        assert_eq!(wider["errors"][0]["pointer"], "/decides_up_to", "{wider}");
+        redress
+            .run(&["staff", "add", "ann", "--role", "agent", "--decides-up-to", "300001"])
+            .is_misused("--decides-up-to: 300001 is more than agent decides alone, which is 300000");
         let added = admin.post_once(
             "/v1/staff",
-            &json!({ "name": "ann", "role": "finance", "services": ["melon"], "decides_up_to": 5 }),
+            &json!({ "name": "ann", "role": "agent", "services": ["melon"], "decides_up_to": 5 }),
         );
         assert_eq!(added.status, 201, "{}", added.text());
         assert!(added.json()["setup_token"].as_str().unwrap().starts_with("redress_setup_"));
@@ -332,9 +338,12 @@ fn a_member_is_reset_and_revoked_with_all_he_had() {
         let session = client(&server, &ann.sign_in(redress, &server));
         let who = session.get("/v1/session").json();
         assert_eq!((&who["services"], who["decides_up_to"].as_str()), (&json!(["melon"]), Some("5")));
-        let key = session.post_once("/v1/api-keys", &json!({ "label": "k", "scopes": ["read_ledger"] }));
+        // What was set when it could still widen does not.
+        redress.sql("UPDATE staff SET decides_up_to = 9000000 WHERE name = 'ann'");
+        assert_eq!(session.get("/v1/session").json()["decides_up_to"], "300000");
+        let key = session.post_once("/v1/api-keys", &json!({ "label": "k", "scopes": ["read_claims"] }));
         let key = client(&server, &key);
-        assert_eq!(key.get("/v1/session").json()["rights"], json!(["read_ledger"]));
+        assert_eq!(key.get("/v1/session").json()["rights"], json!(["read_claims"]));
         let reset = admin.post_once("/v1/staff/ann/reset", &json!({}));
         assert_eq!(reset.status, 200, "{}", reset.text());
         session.get("/v1/session").is_problem(401, "unauthorised");

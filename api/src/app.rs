@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use chrono::SubsecRound;
 use redress_store::embedded::{Embedded, Options, Role};
-use redress_store::{Connection, Store, connection, migrations};
+use redress_store::{Connection, Store, connection, health, migrations};
 
 use crate::blobs::Blobs;
 use crate::customer_tokens::CustomerTokens;
 use crate::error::{AppError, AppResult};
 use crate::in_force::InForce;
 use crate::policy_cache::PolicyCache;
-use crate::secrets::Secrets;
+use crate::secrets::{KeyFault, Secrets};
 use crate::settings::Settings;
 
 /// An opened installation. The private database, if it has one, stops when the last clone is dropped.
@@ -82,9 +82,22 @@ impl Database {
 impl App {
     /// Opens an installation and brings its database up to date.
     pub fn open(settings: Settings) -> AppResult<Self> {
-        let secrets = Secrets::load(&settings)?;
+        let found = match Secrets::load(&settings, false) {
+            Err(KeyFault::Missing(..)) => None,
+            found => Some(found?),
+        };
         let database = Database::open(&settings)?;
-        let applied = migrations::run(&mut database.owner()?)?;
+        let mut owner = database.owner()?;
+        let secrets = match found {
+            Some(secrets) => secrets,
+            // What lies in a used database was sealed and signed by the keys of then. This is asked first, since another
+            // process may begin the installation meanwhile: then its keys are there.
+            None => {
+                let is_new = !health::is_used(&mut owner)?;
+                Secrets::load(&settings, is_new)?
+            }
+        };
+        let applied = migrations::run(&mut owner)?;
         if !applied.is_empty() {
             tracing::info!(migrations = applied.len(), "migrated the database");
         }

@@ -23,8 +23,8 @@ use crate::use_cases::issue::WORKERS;
 #[derive(Debug, Parser)]
 #[command(name = "redress", version, about, long_about = None, arg_required_else_help = true)]
 #[command(after_help = "Exit codes: 0 done; 1 a check failed or something was refused; 2 usage.\n\
-    What stands under Installation can also be set by the variables named there or in <data-dir>/redress.toml;\n\
-    a flag wins over a variable, a variable over the file.")]
+    What stands under Installation can also be set by the variables named there; database_url and production, and more\n\
+    that docs/OPERATIONS.md lists, in <data-dir>/redress.toml. A flag wins over a variable, a variable over the file.")]
 pub struct Cli {
     /// What every command takes.
     #[command(flatten)]
@@ -56,7 +56,7 @@ pub struct Global {
     /// How results are printed, for people or as one JSON document; progress and logs go to stderr
     #[arg(long, global = true, env = "REDRESS_FORMAT", value_enum, default_value_t = Format::Text)]
     pub format: Format,
-    /// Refuse what is fine on a laptop only: generated or weak secrets, mail into a folder
+    /// Refuse what is fine on a laptop only: keys that are weak or would have to be made up, mail into a folder
     #[arg(long, global = true, env = "REDRESS_PRODUCTION", value_parser = clap::builder::FalseyValueParser::new())]
     pub production: bool,
 }
@@ -144,6 +144,13 @@ pub enum Command {
     },
     /// Say what is wrong with this installation, and the remedy
     Doctor,
+}
+
+/// Reads an instant: a day alone would leave open which hour of which zone is meant.
+fn instant(text: &str) -> Result<DateTime<Utc>, String> {
+    text.parse().map_err(|_| {
+        "write an instant with its zone, such as 2026-11-22T09:00:00Z or 2026-11-22T18:00:00+09:00".to_owned()
+    })
 }
 
 /// Flags of `demo`.
@@ -330,7 +337,7 @@ pub enum LedgerCommand {
         /// The account or the group it stands in, such as owed or provision/kakao-2022-10-15/melon; '' is all
         account: String,
         /// As it stood at this time (RFC 3339); the answer never changes later
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = instant)]
         at: Option<DateTime<Utc>>,
     },
     /// Write every transfer to stdout, by customer: CSV, or NDJSON with --ndjson or --format json
@@ -339,7 +346,7 @@ pub enum LedgerCommand {
         #[arg(long)]
         ndjson: bool,
         /// Only what was recorded until this time (RFC 3339)
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = instant)]
         at: Option<DateTime<Utc>>,
     },
 }
@@ -373,7 +380,7 @@ pub enum ReportCommand {
         #[arg(long, value_name = "NAME")]
         incident: Option<String>,
         /// As it stood at this time (RFC 3339)
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = instant)]
         at: Option<DateTime<Utc>>,
     },
 }
@@ -391,7 +398,7 @@ pub enum StaffCommand {
         /// Only this service (may be repeated)
         #[arg(long, value_name = "NAME")]
         service: Vec<String>,
-        /// The largest amount of money they decide alone (default: what the role may)
+        /// The largest amount of money they decide alone, at most what the role may, which is the default
         #[arg(long, value_name = "N")]
         decides_up_to: Option<u32>,
     },

@@ -69,6 +69,22 @@ impl AppError {
         if matches!(self, Self::Usage(_)) { 2 } else { 1 }
     }
 
+    /// At the command line, what names or makes that which there is not; over HTTP a 404 is for programs.
+    #[must_use]
+    pub fn next_step(&self) -> Option<&'static str> {
+        let Self::Store(StoreError::NotFound(what)) = self else { return None };
+        let steps = [
+            ("incident ", "redress incident load FILE"),
+            ("published version ", "redress policy publish FILE --as NAME"),
+            ("active member of staff ", "redress staff list"),
+            ("run ", "redress run list"),
+            ("webhook ", "redress webhook list"),
+            ("delivery ", "redress deliver --list"),
+            ("correction ", "redress credit corrections"),
+        ];
+        steps.into_iter().find_map(|(begins, step)| what.starts_with(begins).then_some(step))
+    }
+
     /// An error of the machine, with what was tried.
     pub fn io(what: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.to_string();

@@ -1,6 +1,9 @@
 //! Redress decides what an operator owes after an outage, and pays it exactly once: the program `redress` as a library,
 //! so that the benchmark runs the very code that the command line and the server run.
 
+#[macro_use]
+pub mod console;
+
 pub mod app;
 pub mod assess;
 pub mod blobs;
@@ -34,7 +37,6 @@ pub mod use_cases;
 pub mod whole;
 pub mod workers;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -44,32 +46,23 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How the panic of `println!` begins when nobody reads stdout any more, as behind `head`.
-const NOBODY_READS: &str = "failed printing to stdout: Broken pipe";
-
 /// The program: reads the command line, does what it says, and chooses the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     telemetry::start(&cli);
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        if !nobody_reads(panic.payload()) {
-            usual(panic);
+    let code = commands::run(cli).unwrap_or_else(|error| {
+        match error.next_step() {
+            Some(step) => eprintln!("redress: {error}: {step}"),
+            None => eprintln!("redress: {error}"),
         }
-    }));
-    match catch_unwind(AssertUnwindSafe(|| commands::run(cli))) {
-        Ok(Ok(code)) => code,
-        Ok(Err(error)) => {
-            eprintln!("redress: {error}");
-            ExitCode::from(error.exit_code())
+        ExitCode::from(error.exit_code())
+    });
+    match console::finish() {
+        Ok(()) => code,
+        Err(error) => {
+            eprintln!("redress: what was to be printed was lost: {error}; what was asked for may be done all the same");
+            ExitCode::FAILURE
         }
-        // What was asked for is done; only the rest of its report found no reader.
-        Err(panic) if nobody_reads(panic.as_ref()) => ExitCode::SUCCESS,
-        Err(panic) => resume_unwind(panic),
     }
-}
-
-fn nobody_reads(panic: &(dyn std::any::Any + Send)) -> bool {
-    panic.downcast_ref::<String>().is_some_and(|message| message.starts_with(NOBODY_READS))
 }

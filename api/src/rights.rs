@@ -75,6 +75,15 @@ impl Role {
             Self::PolicyAuthor | Self::PolicyApprover | Self::Finance | Self::Auditor => 0,
         }
     }
+
+    /// A member's own limit, which narrows what the role may and never widens it; else says why not.
+    pub fn narrowed(self, own: i64) -> Result<i64, String> {
+        let most = self.decides_up_to();
+        if own > most {
+            return Err(format!("{own} is more than {} decides alone, which is {most}", self.as_str()));
+        }
+        Ok(own)
+    }
 }
 
 /// Whether a right takes a second factor that was shown a short time ago. What does, no API key can have.
@@ -255,7 +264,9 @@ impl Member {
     /// The largest amount of money he decides without a second signature, in the currency's unit.
     #[must_use]
     pub fn decides_up_to(&self) -> i64 {
-        self.decides_up_to.unwrap_or_else(|| self.role.decides_up_to())
+        let most = self.role.decides_up_to();
+        // The role may have changed since the member's own limit was set.
+        self.decides_up_to.map_or(most, |own| own.min(most))
     }
 }
 

@@ -1,8 +1,7 @@
 //! The secrets of an installation: generated on first run with mode 0600, given from outside in production.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+mod keys;
+
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -13,19 +12,17 @@ use hmac::{Hmac, Mac};
 use redress_domain::log::{PublicKey, Signer};
 use sha2::{Digest, Sha256};
 
+use self::keys::{KEY_LENGTH, MASTER, SIGNING, make_file, parse, read_file, write_file};
 use crate::error::{AppError, AppResult};
 use crate::settings::{Settings, secret_variable};
 
-const KEY_LENGTH: usize = 32;
+pub use self::keys::{KeyFault, KeyPlace};
+
 const NONCE_LENGTH: usize = 24;
 /// The first byte of what is sealed: which key and method.
 const SEAL_VERSION: u8 = 1;
-/// The variable that holds the master key; with `_FILE`, the file that does.
-pub const MASTER_KEY: &str = "REDRESS_MASTER_KEY";
-const MASTER_KEY_FILE: &str = "master.key";
 /// The variable that holds the key that signs the log's heads; with `_FILE`, the file that does.
-pub const SIGNING_KEY: &str = "REDRESS_SIGNING_KEY";
-const SIGNING_KEY_FILE: &str = "signing.key";
+pub const SIGNING_KEY: &str = SIGNING.variable;
 /// Where the next signing key waits until the log names it.
 const NEXT_SIGNING_KEY_FILE: &str = "signing.key.next";
 
@@ -47,24 +44,19 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Reads the keys from the environment or the data folder; outside production they are made when missing.
-    pub fn load(settings: &Settings) -> AppResult<Self> {
-        let master = parse_key("master", &key_text(settings, "master", MASTER_KEY, MASTER_KEY_FILE)?)?;
-        let signing = parse_key("signing", &key_text(settings, "signing", SIGNING_KEY, SIGNING_KEY_FILE)?)?;
-        Ok(Self::new(&master, &signing))
+    /// Reads the keys from the environment or the data folder; makes what is missing where it may be made up.
+    pub fn load(settings: &Settings, may_be_made: bool) -> Result<Self, KeyFault> {
+        Ok(Self::new(&MASTER.load(settings, may_be_made)?, &SIGNING.load(settings, may_be_made)?))
     }
 
     /// Refuses when a key is missing, where none may be made up: what is about to be read was sealed by these.
     pub fn require(settings: &Settings) -> AppResult<()> {
-        for (name, variable, file) in
-            [("master", MASTER_KEY, MASTER_KEY_FILE), ("signing", SIGNING_KEY, SIGNING_KEY_FILE)]
-        {
-            let path = settings.data_dir.join("secrets").join(file);
-            if secret_variable(variable)?.is_none() && !path.exists() {
+        for place in [&MASTER, &SIGNING] {
+            if secret_variable(place.variable)?.is_none() && !place.path(settings).exists() {
                 return Err(AppError::Refused(format!(
-                    "the {name} key of that time is needed: put it into {} (mode 600), or set {variable} or \
-                     {variable}_FILE; if it is lost for good, put a new one there (openssl rand -hex 32)",
-                    path.display()
+                    "the {} key of that time is needed: {}",
+                    place.name,
+                    place.missing(settings).remedy()
                 )));
             }
         }
@@ -119,8 +111,8 @@ impl Secrets {
     /// Takes the signing key that has this public key from where this installation's keys come from: another process has
     /// changed it there, or died before it could. False when it is not there.
     pub fn follow(&self, settings: &Settings, public: &PublicKey) -> AppResult<bool> {
-        let there = key_text(settings, "signing", SIGNING_KEY, SIGNING_KEY_FILE)?;
-        let signer = Signer::new(&parse_key("signing", &there)?);
+        let there = SIGNING.find(settings)?.ok_or_else(|| SIGNING.missing(settings))?;
+        let signer = Signer::new(&there);
         if signer.public_key() == *public {
             self.replace(signer);
             return Ok(true);
@@ -129,7 +121,7 @@ impl Secrets {
         if secret_variable(SIGNING_KEY)?.is_some() || !next.exists() {
             return Ok(false);
         }
-        let waiting = Signer::new(&parse_key("next signing", &read_key_file(&next)?)?);
+        let waiting = Signer::new(&parse("next signing", &read_file(&next)?)?);
         if waiting.public_key() != *public {
             return Ok(false);
         }
@@ -147,7 +139,7 @@ impl Secrets {
     pub fn next_signer(settings: &Settings, file: Option<&Path>) -> AppResult<Signer> {
         let next = settings.data_dir.join("secrets").join(NEXT_SIGNING_KEY_FILE);
         let text = match (file, secret_variable(SIGNING_KEY)?.is_some()) {
-            (Some(file), true) => read_key_file(file)?,
+            (Some(file), true) => read_file(file)?,
             (None, true) => {
                 return Err(AppError::Usage(format!(
                     "--new-key-file: {SIGNING_KEY} holds the key, so make the new one (openssl rand -hex 32), name its \
@@ -155,12 +147,12 @@ impl Secrets {
                 )));
             }
             (Some(file), false) => {
-                let text = read_key_file(file)?;
-                parse_key("new signing", &text)?;
+                let text = read_file(file)?;
+                parse("new signing", &text)?;
                 if !next.exists() {
-                    write_key(&next, text.trim())?;
+                    write_file(&next, text.trim())?;
                 }
-                if read_key_file(&next)?.trim() != text.trim() {
+                if read_file(&next)?.trim() != text.trim() {
                     return Err(AppError::Refused(format!(
                         "{} holds another key: a change that was not finished; leave --new-key-file away to finish it",
                         next.display()
@@ -168,10 +160,10 @@ impl Secrets {
                 }
                 text
             }
-            (None, false) if next.exists() => read_key_file(&next)?,
-            (None, false) => make_key_file(&next)?,
+            (None, false) if next.exists() => read_file(&next)?,
+            (None, false) => make_file(&next)?,
         };
-        Ok(Signer::new(&parse_key("new signing", &text)?))
+        Ok(Signer::new(&parse("new signing", &text)?))
     }
 
     /// Encrypts; `context` says whose it is and must be given again to open it.
@@ -287,93 +279,19 @@ fn derive(master: &[u8], purpose: &[u8]) -> [u8; KEY_LENGTH] {
     hash.finalize().into()
 }
 
-/// The text of a key: from its variable, else from its file, which is made when missing, but never in production.
-fn key_text(settings: &Settings, name: &str, variable: &str, file: &str) -> AppResult<String> {
-    let path = settings.data_dir.join("secrets").join(file);
-    match secret_variable(variable)? {
-        Some(text) => Ok(text),
-        None if path.exists() => read_key_file(&path),
-        None if settings.production => Err(AppError::Refused(format!(
-            "in production the {name} key is never made up: set {variable} or {variable}_FILE to 64 hex digits \
-             (openssl rand -hex 32)"
-        ))),
-        None => make_key_file(&path),
-    }
-}
-
-fn parse_key(name: &str, text: &str) -> AppResult<[u8; KEY_LENGTH]> {
-    let weak = |why: &str| {
-        AppError::Refused(format!("the {name} key {why}: it must be 64 random hex digits (openssl rand -hex 32)"))
-    };
-    let bytes = hex::decode(text.trim()).map_err(|_| weak("is not hex"))?;
-    let key: [u8; KEY_LENGTH] = bytes.try_into().map_err(|_| weak("has the wrong length"))?;
-    let mut distinct = key;
-    distinct.sort_unstable();
-    // 32 random bytes have fewer than 16 distinct values about once in 10^11 draws.
-    if distinct.chunk_by(|a, b| a == b).count() < KEY_LENGTH / 2 {
-        return Err(weak("is weak"));
-    }
-    Ok(key)
-}
-
-fn read_key_file(path: &Path) -> AppResult<String> {
-    let reading = || format!("reading {}", path.display());
-    let mode = std::fs::metadata(path).map_err(AppError::io(reading()))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(AppError::Refused(format!(
-            "{} can be read by others (mode {:o}): chmod 600 {}",
-            path.display(),
-            mode & 0o777,
-            path.display()
-        )));
-    }
-    std::fs::read_to_string(path).map_err(AppError::io(reading()))
-}
-
 /// Puts the next signing key in the place of the one that signed until now, which is kept under another name: a backup of
 /// before needs it.
 fn put_in_place(settings: &Settings, old: &PublicKey) -> AppResult<()> {
     let folder = settings.data_dir.join("secrets");
-    let path = folder.join(SIGNING_KEY_FILE);
+    let path = SIGNING.path(settings);
     let name: String = old.to_string().chars().take(16).collect();
-    let kept = folder.join(format!("{SIGNING_KEY_FILE}.was-{name}"));
+    let kept = folder.join(format!("{}.was-{name}", SIGNING.file));
     let moving = || format!("putting the new key into {}", path.display());
     // Linked first, so that there is a signing key at every moment; what a crash leaves half-way is done again.
     match std::fs::hard_link(&path, &kept) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(AppError::io(moving())(error)),
         _ => std::fs::rename(folder.join(NEXT_SIGNING_KEY_FILE), &path).map_err(AppError::io(moving())),
     }
-}
-
-fn make_key_file(path: &Path) -> AppResult<String> {
-    let key = hex::encode(rand::random::<[u8; KEY_LENGTH]>());
-    match write_key(path, &key) {
-        Ok(()) => Ok(key),
-        // Another process of this installation was quicker.
-        Err(AppError::Io { source, .. }) if source.kind() == std::io::ErrorKind::AlreadyExists => read_key_file(path),
-        Err(error) => Err(error),
-    }
-}
-
-/// Writes a key aside and puts it in place whole: whoever starts at the same moment, or after a crash, never meets half a
-/// key. Nothing that is there is replaced.
-fn write_key(path: &Path, key: &str) -> AppResult<()> {
-    let writing = || format!("writing {}", path.display());
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(AppError::io(writing()))?;
-    }
-    let draft = path.with_extension(format!("draft-{}", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&draft)
-        .and_then(|mut file| file.write_all(key.as_bytes()).and_then(|()| file.sync_all()));
-    let placed = written.and_then(|()| std::fs::hard_link(&draft, path));
-    // A draft that stays behind harms nobody: only its owner reads it.
-    let _ = std::fs::remove_file(&draft);
-    placed.map_err(AppError::io(writing()))
 }
 
 #[cfg(test)]
@@ -384,7 +302,7 @@ mod tests {
 
     #[test]
     fn what_is_sealed_opens_in_its_own_context_only() {
-        let key = parse_key("master", KEY).unwrap();
+        let key = parse("master", KEY).unwrap();
         let secrets = Secrets::new(&key, &key);
         let sealed = secrets.seal(b"010-1234-5678", "customer a").unwrap();
         assert_eq!(secrets.open(&sealed, "customer a").unwrap(), b"010-1234-5678");
@@ -395,12 +313,5 @@ mod tests {
         }
         assert!(secrets.open(&altered, "customer a").is_err());
         assert!(secrets.open(&[], "customer a").is_err());
-    }
-
-    #[test]
-    fn a_weak_key_is_refused() {
-        for weak in ["", "abc", &"00".repeat(32), &"ab".repeat(31), "secret"] {
-            assert!(parse_key("master", weak).is_err(), "{weak}");
-        }
     }
 }

@@ -6,6 +6,7 @@ mod rates;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use redress_store::embedded;
 use serde::Deserialize;
 
 use crate::cli::{Format, Global};
@@ -177,6 +178,20 @@ impl Settings {
                 number("REDRESS_WEBHOOK_SECONDS")?.or(file.webhook_seconds).unwrap_or(DEFAULT_WEBHOOK_SECONDS),
             )?,
         })
+    }
+}
+
+impl Settings {
+    /// Why there is no installation here, if there is none. Where the operator's own database is used, the data folder
+    /// need not last.
+    #[must_use]
+    pub fn lacks_installation(&self) -> Option<String> {
+        let folder = self.data_dir.display();
+        match &self.database_url {
+            None if !self.data_dir.exists() => Some(format!("{folder} does not exist")),
+            None if !embedded::exists(&self.data_dir) => Some(format!("{folder} holds no installation")),
+            _ => None,
+        }
     }
 }
 

@@ -17,5 +17,7 @@ pub fn start(cli: &Cli) {
     };
     let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(usual));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // What cannot be logged is not worth a panic: the reader of the log went away, or its disk is full.
+    let logs = logs.log_internal_errors(false);
     if std::io::stderr().is_terminal() { logs.init() } else { logs.json().with_span_list(false).init() }
 }

@@ -5,7 +5,7 @@ use diesel::prelude::*;
 
 use crate::connection::Connection;
 use crate::error::StoreResult;
-use crate::schema::{delivery, notice, webhook_message};
+use crate::schema::{audit, delivery, notice, webhook_message};
 
 /// How the outbox of notices stands.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,14 @@ pub struct Outbox {
 pub fn ping(connection: &mut Connection) -> StoreResult<()> {
     diesel::select(1_i32.into_sql::<diesel::sql_types::Integer>()).execute(connection)?;
     Ok(())
+}
+
+/// Whether an installation has done anything in the database: every command that writes leaves an entry in the log.
+pub fn is_used(connection: &mut Connection) -> StoreResult<bool> {
+    let migrated = "to_regclass('public.audit') IS NOT NULL";
+    let migrated: bool =
+        diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(migrated)).get_result(connection)?;
+    Ok(migrated && diesel::select(diesel::dsl::exists(audit::table.select(audit::id))).get_result(connection)?)
 }
 
 /// The database server's version, such as `15.18`.

@@ -39,6 +39,13 @@ pub fn list(connection: &mut Connection, after: &str, limit: i64) -> StoreResult
     Ok(staff::table.filter(staff::name.gt(after)).order(staff::name).limit(limit).load(connection)?)
 }
 
+/// When the member of this name was revoked; none where nobody has the name or he is active.
+pub fn revoked_at(connection: &mut Connection, name: &str) -> StoreResult<Option<DateTime<Utc>>> {
+    let found: Option<Option<DateTime<Utc>>> =
+        staff::table.filter(staff::name.eq(name)).select(staff::revoked_at).first(connection).optional()?;
+    Ok(found.flatten())
+}
+
 /// The member of this name who is not revoked.
 pub fn find_active(connection: &mut Connection, name: &str) -> StoreResult<StaffMember> {
     staff::table

@@ -30,7 +30,9 @@ fn a_claimants_proof_is_checked_offline_and_fails_when_any_byte_is_changed() {
         let key = proof.head.public_key.to_string();
         redress.run(&["audit", "check-proof", &file, "--key", &key]).succeeds();
         redress.run(&["audit", "check-proof", &file, "--key", &"0".repeat(64)]).refuses("the proof does NOT hold");
-        redress.run(&["audit", "check-proof", "/nonexistent/proof.json"]).refuses("reading /nonexistent/proof.json");
+        redress
+            .run(&["audit", "check-proof", "/nonexistent/proof.json"])
+            .is_misused("/nonexistent/proof.json: there is no such file");
         let holds =
             |bytes: &[u8]| serde_json::from_slice::<Proof>(bytes).is_ok_and(|proof| proof.check(None, &[]).is_ok());
         assert!(holds(&answer.body));

@@ -96,8 +96,8 @@ fn limits_count_every_asset() {
             redress.run(&["staff", "limit", "--asset", asset, "--amount", amount, "--as", by])
         };
         limit("GBP", "170", "lea").refuses("it takes administrator");
-        limit("EUR", "170", "admin").refuses("no policy or budget speaks of it yet");
-        limit("GBP", "0.001", "admin").refuses("--amount");
+        limit("EUR", "170", "admin").is_misused("no policy or budget speaks of it yet");
+        limit("GBP", "0.001", "admin").is_misused("--amount");
         limit("GBP", "150", "admin").succeeds();
         // 150 pounds weigh as much as an agent's 300,000 won; a lead has ten times that; a day is worth two pounds.
         assert!(alone(&ann, &[("GBP", "150.00")]) && !alone(&ann, &[("GBP", "150.01")]));

@@ -129,6 +129,9 @@ fn parse(args: &CorrectionArgs) -> AppResult<(Vec<Correction>, Ground)> {
             .map_err(|_| invalid("--amount", format!("{text:?} is no exact number")))
     });
     let amount = amount.transpose()?;
+    if amount.is_some_and(|amount| amount <= Decimal::ZERO) {
+        return Err(invalid("--amount", "must be above 0; leave it away to move all of it".into()));
+    }
     let customer = args.customer.as_deref().map(CustomerId::parse).transpose();
     let customer = customer.map_err(|error| invalid("--customer", error.to_string()))?;
     let reason = ReasonCode::parse(&args.reason).map_err(|error| invalid("--reason", error.to_string()))?;

@@ -13,8 +13,9 @@ use crate::clamd;
 use crate::cli::{Format, Global};
 use crate::error::AppResult;
 use crate::mail::Mailer;
-use crate::secrets::Secrets;
+use crate::secrets::{KeyFault, Secrets};
 use crate::settings::Settings;
+use crate::use_cases::own_keys;
 
 /// The oldest PostgreSQL that is supported.
 const MINIMUM_POSTGRES: u32 = 15;
@@ -60,20 +61,17 @@ pub fn run(global: &Global) -> AppResult<ExitCode> {
 
 fn examine(settings: &Settings, findings: &mut Vec<Finding>) {
     findings.push(Finding::good("configuration", if settings.production { "production" } else { "not production" }));
-    if !settings.data_dir.exists() {
+    let missing = (!settings.data_dir.exists()).then(|| format!("{} does not exist", settings.data_dir.display()));
+    if let Some(why) = settings.lacks_installation().or(missing) {
         let remedy = "name the right folder with --data-dir, or begin one: redress serve, or redress demo";
-        findings.push(Finding::bad("data folder", format!("{} does not exist", settings.data_dir.display()), remedy));
+        findings.push(Finding::bad("data folder", why, remedy));
         return;
     }
     findings.push(data_folder(&settings.data_dir));
-    findings.push(match Secrets::load(settings) {
-        Ok(_) => Finding::good("secrets", "the master and signing keys are there and only their owner reads them"),
-        Err(error) => Finding::bad(
-            "secrets",
-            error,
-            "openssl rand -hex 32, into the file of REDRESS_MASTER_KEY_FILE or REDRESS_SIGNING_KEY_FILE; chmod 600",
-        ),
-    });
+    let keys = Secrets::load(settings, false);
+    if let Some(finding) = secrets(&keys) {
+        findings.push(finding);
+    }
     findings.push(match Mailer::new(settings) {
         Ok(mailer) => Finding::good("mail", format!("goes to {}", mailer.describe())),
         Err(error) => Finding::bad("mail", error, "set REDRESS_SMTP_URL, such as smtps://user:password@host"),
@@ -104,16 +102,54 @@ fn examine(settings: &Settings, findings: &mut Vec<Finding>) {
         });
     }
     match Database::open(settings).and_then(|database| database.owner().map(|owner| (database, owner))) {
-        Err(error) => findings.push(Finding::bad("database", error, "start it, or mend --database-url")),
+        Err(error) => {
+            findings.push(Finding::bad("database", error, "start it, or mend --database-url"));
+            if let Err(fault @ KeyFault::Missing(..)) = &keys {
+                findings.push(Finding::bad("secrets", fault, fault.remedy()));
+            }
+        }
         Ok((database, mut owner)) => {
             if let Some(server) = database.embedded() {
                 findings.push(Finding::good("private server", format!("log in {}", server.log_file().display())));
             }
-            if let Err(error) = examine_database(&mut owner, findings) {
+            let examined =
+                examine_keys(&mut owner, &keys, findings).and_then(|()| examine_database(&mut owner, findings));
+            if let Err(error) = examined {
                 findings.push(Finding::bad("database", error, "see the database's own log"));
             }
         }
     }
+}
+
+/// What the keys are by themselves; whether a missing one may be missing the database knows.
+fn secrets(keys: &Result<Secrets, KeyFault>) -> Option<Finding> {
+    match keys {
+        Ok(_) => {
+            Some(Finding::good("secrets", "the master and signing keys are there and only their owner reads them"))
+        }
+        Err(KeyFault::Missing(..)) => None,
+        Err(fault) => Some(Finding::bad("secrets", fault, fault.remedy())),
+    }
+}
+
+/// The keys, held against what lies in the database.
+fn examine_keys(
+    owner: &mut Connection,
+    keys: &Result<Secrets, KeyFault>,
+    findings: &mut Vec<Finding>,
+) -> AppResult<()> {
+    match keys {
+        Err(fault @ KeyFault::Missing(..)) if health::is_used(owner)? => {
+            findings.push(Finding::bad("secrets", fault, fault.remedy()));
+        }
+        Err(KeyFault::Missing(..)) => findings.push(Finding::good("secrets", "the first command makes them")),
+        Ok(secrets) if health::is_used(owner)? && migrations::pending(owner)?.is_empty() => {
+            let foreign = own_keys::foreign(owner, secrets)?;
+            findings.extend(foreign.into_iter().map(|key| Finding::bad("keys", key.seen, key.remedy)));
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn data_folder(folder: &Path) -> Finding {

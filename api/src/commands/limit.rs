@@ -14,11 +14,11 @@ use crate::use_cases::limits::{self, Limited};
 /// Sets a limit where one is given, and lists all of its kind.
 pub(super) fn run(app: &App, what: Limited, args: &LimitArgs, format: Format) -> AppResult<()> {
     if let (Some(asset), Some(by)) = (&args.asset, &args.by) {
-        let asset = AssetCode::parse(asset).map_err(|error| AppError::Invalid(format!("--asset: {error}")))?;
+        let asset = AssetCode::parse(asset).map_err(|error| AppError::Usage(format!("--asset: {error}")))?;
         let most = match (&args.amount, args.none) {
             (Some(amount), _) => Some(budgets::parse_amount(amount)?),
             (None, true) => None,
-            (None, false) => return Err(AppError::Invalid("say how much with --amount N, or --none".into())),
+            (None, false) => return Err(AppError::Usage("--asset: say how much with --amount N, or --none".into())),
         };
         limits::set(app, what, &asset, most, &Actor::at_command_line(Some(by)))?;
     }

@@ -7,6 +7,7 @@ mod claim;
 mod credit;
 mod deliver;
 mod doctor;
+mod inputs;
 mod ledger;
 mod limit;
 mod notify;
@@ -28,7 +29,7 @@ use redress_store::migrations;
 use self::print::document;
 use crate::app::{Actor, App, Database};
 use crate::cli::{
-    AuditCommand, Cli, Command, Format, Global, IncidentCommand, IssueArgs, PolicyCommand, ReportCommand,
+    AuditCommand, Cli, Command, Format, IncidentCommand, IssueArgs, PolicyCommand, ReportCommand, StaffCommand,
 };
 use crate::error::{AppError, AppResult};
 use crate::settings::Settings;
@@ -39,6 +40,7 @@ use crate::use_cases::{self, incidents, issue, policies, reports, simulate};
 pub fn run(cli: Cli) -> AppResult<ExitCode> {
     let global = cli.global;
     let format = global.format;
+    inputs::require(&cli.command)?;
     match cli.command {
         Command::Demo(args) => crate::demo::run(&global, &args),
         Command::Serve(args) => serve::run(Settings::load(&global, args.listen)?),
@@ -59,7 +61,11 @@ pub fn run(cli: Cli) -> AppResult<ExitCode> {
             audit::check_proof(&file, key.as_deref(), keys.as_deref(), format)
         }
         command => {
-            let app = open(&global)?;
+            let settings = Settings::load(&global, None)?;
+            if !begins(&command) {
+                require_installation(&settings)?;
+            }
+            let app = App::open(settings)?;
             let code = with_database(&app, command, format)?;
             use_cases::audit::seal_after(&app);
             Ok(code)
@@ -83,8 +89,16 @@ fn printed(print: impl FnOnce(&mut dyn std::io::Write) -> std::io::Result<u8>) -
     }
 }
 
-fn open(global: &Global) -> AppResult<App> {
-    App::open(Settings::load(global, None)?)
+/// Whether an installation may begin with a command; all others on a mistyped folder would find nothing and call it well.
+fn begins(command: &Command) -> bool {
+    matches!(command, Command::Staff(StaffCommand::Add { .. }) | Command::Incident(IncidentCommand::Load { .. }))
+}
+
+fn require_installation(settings: &Settings) -> AppResult<()> {
+    match settings.lacks_installation() {
+        Some(why) => Err(AppError::Usage(format!("{why}; name the right folder with --data-dir"))),
+        None => Ok(()),
+    }
 }
 
 fn with_database(app: &App, command: Command, format: Format) -> AppResult<ExitCode> {
@@ -192,6 +206,9 @@ fn incident_flag(name: &str) -> AppResult<IncidentId> {
 }
 
 fn migrate(settings: &Settings, plan: bool) -> AppResult<ExitCode> {
+    if plan {
+        require_installation(settings)?;
+    }
     let database = Database::open(settings)?;
     let mut owner = database.owner()?;
     let names = if plan { migrations::pending(&mut owner)? } else { migrations::run(&mut owner)? };

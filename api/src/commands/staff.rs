@@ -20,7 +20,8 @@ pub(super) fn run(app: &App, command: StaffCommand, format: Format) -> AppResult
         StaffCommand::Add { name, role, service, decides_up_to } => {
             let services = service.iter().map(|name| service_flag(name)).collect::<AppResult<Vec<_>>>()?;
             let services = (!services.is_empty()).then_some(services);
-            let decides_up_to = decides_up_to.map(i64::from);
+            let decides_up_to = decides_up_to.map(|own| role.narrowed(own.into())).transpose();
+            let decides_up_to = decides_up_to.map_err(|error| AppError::Usage(format!("--decides-up-to: {error}")))?;
             add(app, &NewMember { services, decides_up_to, ..NewMember::new(&name, role) }, &actor, format)
         }
         StaffCommand::Passwd { name, keep_factor } => {

@@ -37,7 +37,7 @@ pub struct NewStaff {
     #[validate(length(max = 200, message = "are more than 200"))]
     #[schema(value_type = Option<Vec<Slug>>, max_items = 200)]
     pub services: Option<Vec<ServiceId>>,
-    /// The largest amount of money decided alone, in the currency's unit; what the role may when absent.
+    /// The largest amount of money decided alone, in the currency's unit: at most what the role may, which is it when absent.
     #[serde(default, deserialize_with = "whole::option")]
     #[validate(range(min = 0, max = MOST_DECIDED, message = "must be from 0 to 1000000000"))]
     #[schema(minimum = 0, maximum = 1_000_000_000)]

@@ -15,7 +15,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::staff;
+use super::{own_keys, staff};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
 use crate::rights::Right;
@@ -131,6 +131,7 @@ pub fn verify(app: &App, exported: Option<SignedHead>) -> AppResult<Vec<Check>> 
         Trust { public_key: app.secrets.signer().public_key(), kept: [kept, exported].into_iter().flatten().collect() };
     let mut checks = app.store.with(|connection| verify::run(connection, &trust))?;
     checks.push(super::evidence::verify(app)?);
+    checks.push(app.store.with(|connection| own_keys::check(connection, &app.secrets))?);
     Ok(checks)
 }
 

@@ -4,13 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{SecondsFormat, Utc};
-use redress_domain::log::keys::successor;
-use redress_store::log::{keys, seal};
-use redress_store::{audit, backup, claims};
+use redress_store::log::seal;
+use redress_store::{audit, backup};
 use serde::Serialize;
 
 use super::audit::{HEAD_FILE, read_head};
-use super::claims::open_personal;
+use super::own_keys;
 use crate::app::{Actor, App, Database};
 use crate::error::{AppError, AppResult};
 use crate::secrets::Secrets;
@@ -58,7 +57,7 @@ pub struct Restored {
 /// Puts a backup into an empty database: a new data folder's, or a fresh one of a server. All of it or nothing.
 pub fn restore(settings: Settings, file: &Path, actor: &Actor) -> AppResult<Restored> {
     if !file.is_file() {
-        return Err(AppError::Invalid(format!("{}: there is no such file", file.display())));
+        return Err(AppError::Invalid(format!("{} is no file", file.display())));
     }
     Secrets::require(&settings)?;
     {
@@ -70,15 +69,8 @@ pub fn restore(settings: Settings, file: &Path, actor: &Actor) -> AppResult<Rest
     let newest = app.store.with(seal::newest_head)?;
     let mut warnings = Vec::new();
     let log = newest.as_ref().map_or(0, |head| head.size);
-    let changes = app.store.with(keys::changes)?;
-    let own = app.secrets.signer().public_key();
-    if newest.is_some_and(|head| successor(head.public_key, &changes) != own) {
-        warnings.push("the log was signed by another key: put the signing.key of that time in its place".to_owned());
-    }
-    if !master_key_fits(&app)? {
-        warnings
-            .push("contact data were sealed by another key: put the master.key of that time in its place".to_owned());
-    }
+    let foreign = app.store.with(|connection| own_keys::foreign(connection, &app.secrets))?;
+    warnings.extend(foreign.into_iter().map(|key| format!("{}: {}", key.seen, key.remedy)));
     if let Some(before) = log_before.filter(|before| *before > log) {
         warnings.push(format!("the log had {before} leaves and has {log} now: what came after the backup is lost"));
     }
@@ -103,10 +95,4 @@ fn set_head_aside(folder: &Path) -> AppResult<(Option<PathBuf>, Option<u64>)> {
     let kept = folder.join(format!("{HEAD_FILE}.before-restore-{at}"));
     std::fs::rename(&known, &kept).map_err(AppError::io(format!("renaming {}", known.display())))?;
     Ok((Some(kept), Some(size)))
-}
-
-/// Whether the master key opens what is sealed; true where nothing is.
-fn master_key_fits(app: &App) -> AppResult<bool> {
-    let sample = app.store.with(claims::any_personal)?;
-    Ok(sample.is_none_or(|(claim, sealed)| open_personal(app, &claim, &sealed).is_ok()))
 }

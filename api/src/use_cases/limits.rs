@@ -46,7 +46,7 @@ pub fn set(app: &App, what: Limited, asset: &AssetCode, most: Option<Decimal>, a
         staff::require_everywhere(connection, &actor.name, Right::LimitRuns)?;
         let known = ledger::assets(connection)?.into_iter().find(|known| known.code == asset.as_str());
         let known = known.ok_or_else(|| {
-            AppError::Invalid(format!(
+            AppError::Usage(format!(
                 "--asset {asset}: no policy or budget speaks of it yet, so there is nothing to limit"
             ))
         })?;
@@ -54,10 +54,10 @@ pub fn set(app: &App, what: Limited, asset: &AssetCode, most: Option<Decimal>, a
         let minor = most
             .map(|most| Amount::from_decimal(most, scale))
             .transpose()
-            .map_err(|error| AppError::Invalid(format!("--amount: {error}")))?
+            .map_err(|error| AppError::Usage(format!("--amount: {error}")))?
             .map(Amount::minor);
         if minor.is_some_and(|minor| minor < 0) {
-            return Err(AppError::Invalid("--amount must not be below 0".into()));
+            return Err(AppError::Usage("--amount must not be below 0".into()));
         }
         let of_asset = |row: &LimitRow| (row.asset_key == known.key).then_some(row.most);
         let before = limits::of(connection, what)?.iter().find_map(of_asset);

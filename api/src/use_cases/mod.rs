@@ -19,6 +19,7 @@ pub mod ledger;
 pub mod limits;
 pub mod notices;
 pub mod once;
+pub mod own_keys;
 pub mod policies;
 pub mod reports;
 pub mod rosters;

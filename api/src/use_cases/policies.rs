@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use chrono::SecondsFormat;
 use redress_domain::claim::ClaimMove;
 use redress_domain::id::{IncidentId, PolicyId, ServiceId};
 use redress_domain::policy::{CapScope, Policy};
 use redress_store::incidents::StoredIncident;
-use redress_store::policies::{self, NewVersion};
+use redress_store::policies::{self, NewVersion, PublishedVersion};
 use redress_store::{Connection, StoreError, audit, claims, incidents, ledger, programmes};
 use serde::Serialize;
 
@@ -66,6 +67,11 @@ pub fn publish_policy(app: &App, policy: &Policy, name: &str, actor: &Actor) -> 
     app.store.transaction(|connection| {
         let (found, service) = place(connection, policy, name)?;
         staff::require(connection, &actor.name, Right::PublishPolicies, Some(&service))?;
+        match policies::find_published(connection, policy.version()) {
+            Ok(before) => return Err(said_before("this version is published already", &before)),
+            Err(StoreError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
         let entry = actor.entry(
             "policy.publish",
             format!("policy {}", policy.id()),
@@ -138,18 +144,35 @@ fn approve_at(
         let entry = actor.entry("policy.approve", format!("policy {policy}"), detail);
         let before = version_in_force(connection, found.key, policy)?;
         let approved = policies::approve(connection, found.key, policy.as_str(), version, &actor.name, entry.at);
-        let approved = approved.map_err(|error| match error.constraint() {
-            Some("policy_version_approved_already") => {
-                AppError::Conflict(format!("this version of {policy} was approved before"))
+        let approved = match approved {
+            Err(error) if error.constraint() == Some("policy_version_approved_already") => {
+                let before = policies::find_published(connection, version)?;
+                return Err(said_before(&format!("this version of {policy} was approved before"), &before));
             }
-            Some("policy_version_four_eyes") => AppError::Conflict(error.to_string()),
-            _ => error.into(),
-        })?;
+            Err(error) if error.constraint() == Some("policy_version_four_eyes") => {
+                return Err(AppError::Conflict(error.to_string()));
+            }
+            approved => approved?,
+        };
         count_programmes(app, connection, approved)?;
         Ok(audit::append(connection, &[entry.before(&before).after(&version)])?)
     })?;
     let assessed = assess_waiting(app, found, service, actor)?;
     Ok(Done { policy: policy.clone(), version: version.to_owned(), assessed })
+}
+
+/// What became of a version that was published or approved before, and how it comes back.
+fn said_before(why: &str, before: &PublishedVersion) -> AppError {
+    let stands = match (before.approved_at, before.retired_at) {
+        (_, Some(at)) => format!(
+            "and is out of force since {}; a version comes into force once: change the file, if only by a comment, then \
+             publish and approve it as a new version",
+            at.to_rfc3339_opts(SecondsFormat::Secs, true)
+        ),
+        (Some(_), None) => "and is in force".to_owned(),
+        (None, None) => "and waits for a second person: redress policy approve".to_owned(),
+    };
+    AppError::Conflict(format!("{why} {stands}"))
 }
 
 /// Counts what was credited before towards the caps over everybody of a version that comes into force.

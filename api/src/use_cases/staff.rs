@@ -23,7 +23,7 @@ pub struct NewMember {
     pub role: Role,
     /// The services; all when none.
     pub services: Option<Vec<ServiceId>>,
-    /// The largest amount of money decided alone; the role's own limit when none.
+    /// The largest amount of money decided alone, at most the role's own limit, which counts when none.
     pub decides_up_to: Option<i64>,
 }
 
@@ -40,6 +40,9 @@ pub fn add(app: &App, new: &NewMember, actor: &Actor) -> AppResult<Invitation> {
     let name = &new.name;
     redress_domain::id::CustomerId::parse(name)
         .map_err(|error| AppError::Invalid(error.to_string().replace("customer", "staff name")))?;
+    if let Some(own) = new.decides_up_to {
+        new.role.narrowed(own).map_err(|error| AppError::Field("/decides_up_to".into(), error))?;
+    }
     let services = new.services.as_ref().map(serde_json::to_value).transpose().map_err(StoreError::corrupt)?;
     app.store.transaction(|connection| {
         let entry = actor.entry(
@@ -163,16 +166,26 @@ pub fn require(
     right: Right,
     service: Option<&ServiceId>,
 ) -> AppResult<Member> {
-    let row = staff::find_active(connection, name).map_err(|error| match error {
-        StoreError::NotFound(_) => AppError::Forbidden(format!(
-            "{name:?} is no active member of staff: redress staff add {name} --role {}",
-            right.roles().next().unwrap_or(Role::Administrator).as_str()
-        )),
-        other => other.into(),
-    })?;
+    let row = match staff::find_active(connection, name) {
+        Err(StoreError::NotFound(_)) => return Err(nobody(connection, name, right)?),
+        found => found?,
+    };
     let member = Member::try_from(row)?;
     member.require(right, service)?;
     Ok(member)
+}
+
+/// Why a name is nobody's, and what to do: whoever was revoked stays so.
+fn nobody(connection: &mut Connection, name: &str, right: Right) -> AppResult<AppError> {
+    let role = right.roles().next().unwrap_or(Role::Administrator).as_str();
+    Ok(AppError::Forbidden(match staff::revoked_at(connection, name)? {
+        Some(at) => format!(
+            "{name:?} is no active member of staff: revoked on {}, and names are never used twice; name another member, \
+             or redress staff add ANOTHER --role {role}",
+            at.format("%Y-%m-%d")
+        ),
+        None => format!("{name:?} is no active member of staff: redress staff add {name} --role {role}"),
+    }))
 }
 
 /// The same, for what concerns every service at once.

@@ -57,6 +57,12 @@ pub struct Embedded {
     users: Option<Lock>,
 }
 
+/// Whether a data folder has a private database; nothing is made or changed.
+#[must_use]
+pub fn exists(data_dir: &Path) -> bool {
+    Place::is_taken(data_dir)
+}
+
 impl Embedded {
     /// Starts the server of a data folder, or joins the one that runs already; creates folder and database if needed.
     /// Returns when the server takes connections.

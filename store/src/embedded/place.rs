@@ -79,6 +79,12 @@ impl Place {
         Ok(place)
     }
 
+    /// Whether a data folder has a database, here or elsewhere; nothing is made or changed.
+    pub(super) fn is_taken(data_dir: &Path) -> bool {
+        let control = data_dir.join("postgres");
+        control.join("place").exists() || control.join("data").exists()
+    }
+
     pub(super) fn home(&self) -> &Path {
         &self.home
     }

@@ -61,11 +61,12 @@ pub fn pass(
     in_transaction(connection, |connection| {
         connection.batch_execute(&format!("SELECT pg_advisory_xact_lock({SEAL_LOCK})"))?;
         let own = signer.public_key();
-        let now = successor(own, &keys::changes(connection)?);
+        let changes = keys::changes(connection)?;
+        let now = successor(own, &changes);
         if now != own {
             return Ok(Pass { rotated: Some(now), ..Pass::default() });
         }
-        append_all(connection, signer, reach, kept)
+        append_all(connection, signer, &changes, reach, kept)
     })
 }
 
@@ -91,7 +92,7 @@ pub fn rotate(
             return Err(StoreError::Refused("log_key_used_once".into()));
         }
         audit::append(connection, &[entry])?;
-        append_all(connection, old, Reach::All, kept)
+        append_all(connection, old, &changes, Reach::All, kept)
     })
 }
 
@@ -99,11 +100,21 @@ pub fn rotate(
 fn append_all(
     connection: &mut Connection,
     signer: &Signer,
+    changes: &[KeyChange],
     reach: Reach,
     kept: Option<&SignedHead>,
 ) -> StoreResult<Pass> {
     let mut size = size(connection)?;
-    let signed = newest_head(connection)?.map_or(0, |head| head.size);
+    let newest = newest_head(connection)?;
+    if let Some(due) =
+        newest.as_ref().map(|head| successor(head.public_key, changes)).filter(|due| *due != signer.public_key())
+    {
+        return Err(StoreError::corrupt(format!(
+            "the log's heads are signed by key {due}, and this process has key {}: put this installation's signing key back",
+            signer.public_key()
+        )));
+    }
+    let signed = newest.map_or(0, |head| head.size);
     if signed != size {
         return Err(StoreError::corrupt(format!(
             "the log has {size} leaves, but its newest signed head has {signed}; redress verify says more"
@@ -294,6 +305,12 @@ impl TryFrom<HeadRow> for SignedHead {
 pub fn newest_head(connection: &mut Connection) -> StoreResult<Option<SignedHead>> {
     let row: Option<HeadRow> = log_head::table.order(log_head::size.desc()).first(connection).optional()?;
     row.map(SignedHead::try_from).transpose()
+}
+
+/// The key that has to sign the next head: the newest head's, or what became of it; none as long as nothing is signed.
+pub fn due_key(connection: &mut Connection) -> StoreResult<Option<PublicKey>> {
+    let Some(head) = newest_head(connection)? else { return Ok(None) };
+    Ok(Some(successor(head.public_key, &keys::changes(connection)?)))
 }
 
 fn save_head(connection: &mut Connection, head: &SignedHead) -> StoreResult<()> {

@@ -29,7 +29,7 @@ use redress_store::claims::AssessmentRow;
 pub(super) use self::aside::reply;
 pub use self::file::{Filed, MAX_BATCH, Order, file};
 pub use self::new::{Channel, ClaimKind, Contact, MAX_FACTS, NewClaim};
-pub use self::personal::{Personal, Preferences, Wish, open_personal, prefer};
+pub use self::personal::{Personal, Preferences, Wish, is_sealed_by, open_personal, prefer};
 pub(super) use self::reassess::reassess;
 pub use self::reassess::stated_facts;
 pub use self::view::{AwardView, ClaimAnswer, Language, ReasonView, StoredAssessment, Text, answer};

@@ -10,6 +10,7 @@ use validator::Validate;
 use super::{Contact, Language, NewClaim};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
+use crate::secrets::Secrets;
 
 /// What is sealed of a claim.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,6 +43,12 @@ impl Personal {
 pub fn open_personal(app: &App, claim: &ClaimRow, sealed: &[u8]) -> AppResult<Personal> {
     let plain = app.secrets.open(sealed, &personal_context(claim))?;
     serde_json::from_slice(&plain).map_err(|error| AppError::from(StoreError::corrupt(error)))
+}
+
+/// Whether what is sealed of a claim was sealed by these keys.
+#[must_use]
+pub fn is_sealed_by(secrets: &Secrets, claim: &ClaimRow, sealed: &[u8]) -> bool {
+    secrets.open(sealed, &personal_context(claim)).is_ok()
 }
 
 /// What the sealed text is bound to.
