@@ -168,6 +168,8 @@ fn a_run_for_one_policy_stops_where_that_policy_is_retired() {
         assert!((1..25_000).contains(&before), "{before} were issued: the first chunk's");
         redress.run(&["run", "cancel", "1", "--as", "finance"]).succeeds();
         assert_eq!(issue(redress, &[]).succeeds().json()["issued"], 0);
+        let text = redress.run(&["issue", "--incident", INCIDENT]).succeeds().stdout;
+        assert!(text.contains("No policy in force applies to anything"), "{text}");
         redress.run(&["verify"]).succeeds();
     });
 }

@@ -123,6 +123,11 @@ pub fn issue(report: &Report, dry_run: bool) {
         let resumed = if report.resumed { ", going on where an earlier execution stopped" } else { "" };
         println!("{} issued{resumed}.", counted(report.issued, "credit"));
     }
+    if report.tally.policies.is_empty() && report.stopped.is_none() && !report.resumed {
+        println!(
+            "No policy in force applies to anything that is held or was granted: redress policy publish, then approve."
+        );
+    }
     if report.tally.exceptions > 0 {
         let were = match (only_planned, report.tally.exceptions) {
             (true, _) => "would be",
