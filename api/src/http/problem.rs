@@ -167,8 +167,7 @@ const RETRY_IN_FLIGHT: HeaderValue = HeaderValue::from_static("1");
 const RETRY_UNAVAILABLE: HeaderValue = HeaderValue::from_static("5");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
-/// An error of a handler.
-#[derive(Debug)]
+/// An error of a handler. What it says for logs quotes nothing of what was sent: that may be a password or a telephone number.
 pub struct ApiError {
     code: Code,
     detail: Option<String>,
@@ -208,6 +207,17 @@ impl ApiError {
         Self { retry_after: Some(seconds), ..Self::new(Code::TooManyRequests) }
     }
 
+    /// Its stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code.parts().0
+    }
+
+    /// Where the fields stand that are wrong; the names in it may be the sender's own.
+    pub fn pointers(&self) -> impl Iterator<Item = &str> {
+        self.errors.iter().map(|error| error.pointer.as_str())
+    }
+
     /// The problem as it is sent.
     #[must_use]
     pub fn problem(&self) -> Problem {
@@ -225,8 +235,13 @@ impl ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (code, ..) = self.code.parts();
-        f.write_str(self.detail.as_deref().unwrap_or(code))
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Debug for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
