@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::catalogue::Page;
+use super::claims::assign::give_back;
 use super::enrolment::{self, Invitation};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
@@ -97,11 +98,14 @@ pub(super) fn follow_role(connection: &mut Connection, before: &StaffMember, rol
     let actor = Actor { name: before.name.clone(), origin: "oidc".into() };
     let entry = actor.entry("staff.role", format!("staff {}", before.name), serde_json::json!({ "role": role }));
     staff::set_role(connection, &before.name, role.as_str())?;
+    if !Right::WorkClaims.is_of(role) {
+        give_back(connection, &before.name, &actor, entry.at)?;
+    }
     let after = StaffMember { role: role.as_str().to_owned(), ..before.clone() };
     Ok(redress_store::audit::append(connection, &[entry.before(before).after(&after)])?)
 }
 
-/// Takes a member's rights away, ends the sessions and revokes the keys.
+/// Takes a member's rights away, ends the sessions, revokes the keys, and gives his claims back to their queues.
 pub fn revoke(app: &App, name: &str, actor: &Actor) -> AppResult<DateTime<Utc>> {
     app.store.transaction(|connection| {
         let at = Utc::now().trunc_subsecs(6);
@@ -109,7 +113,8 @@ pub fn revoke(app: &App, name: &str, actor: &Actor) -> AppResult<DateTime<Utc>> 
         staff::revoke(connection, name, at)?;
         let sessions = sessions::end_all(connection, name, at)?;
         let keys = api_keys::revoke_all(connection, name, at)?;
-        let detail = serde_json::json!({ "sessions": sessions, "api_keys": keys });
+        let claims = give_back(connection, name, actor, at)?;
+        let detail = serde_json::json!({ "sessions": sessions, "api_keys": keys, "claims": claims });
         let entry = actor.entry("staff.revoke", format!("staff {name}"), detail);
         let after = StaffMember { revoked_at: Some(at), ..before.clone() };
         redress_store::audit::append(connection, &[entry.before(&before).after(&after)])?;
