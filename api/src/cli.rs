@@ -329,7 +329,7 @@ pub enum LedgerCommand {
         /// The account or the group it stands in, such as owed or provision/kakao-2022-10-15/melon; '' is all
         account: String,
         /// As it stood at this time (RFC 3339); the answer never changes later
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = redress_domain::instant::parse)]
         at: Option<DateTime<Utc>>,
     },
     /// Write every transfer to stdout, by customer: CSV, or NDJSON with --ndjson or --format json
@@ -338,7 +338,7 @@ pub enum LedgerCommand {
         #[arg(long)]
         ndjson: bool,
         /// Only what was recorded until this time (RFC 3339)
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = redress_domain::instant::parse)]
         at: Option<DateTime<Utc>>,
     },
 }
@@ -372,7 +372,7 @@ pub enum ReportCommand {
         #[arg(long, value_name = "NAME")]
         incident: Option<String>,
         /// As it stood at this time (RFC 3339)
-        #[arg(long, value_name = "TIME")]
+        #[arg(long, value_name = "TIME", value_parser = redress_domain::instant::parse)]
         at: Option<DateTime<Utc>>,
     },
 }
