@@ -245,3 +245,42 @@ fn what_a_refused_request_says_is_not_logged() {
         assert!(log.contains("invalid_request") && log.contains("/contact/phone"), "{log}");
     });
 }
+
+#[test]
+fn head_is_answered_as_get_is_without_the_body() {
+    Redress::test(|redress| {
+        let server = redress.serve();
+        for path in ["/livez", "/readyz", "/", "/docs/", "/openapi.yaml", "/v1/claims", "/v1/nowhere", "/docs"] {
+            let headers = [("accept-encoding", "identity")];
+            let (head, get) = (server.send("HEAD", path, &headers, ""), server.send("GET", path, &headers, ""));
+            assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+            for name in ["content-type", "content-length", "cache-control", "location"] {
+                assert_eq!(head.header(name), get.header(name), "{path} {name}");
+            }
+        }
+        // Where nothing is got, nothing is headed.
+        assert_eq!(server.call("HEAD", "/v1/claims/next").status, 405);
+    });
+}
+
+#[test]
+fn what_the_api_answers_is_kept_in_no_cache() {
+    Redress::test(|redress| {
+        redress.with_incident();
+        let server = redress.serve();
+        let boss = redress.client(&server, "boss", "administrator");
+        let filed = server.claim("k", &merchant_claim("m-1", "1"));
+        let claim = filed.header("location").to_owned();
+        for answer in [
+            &filed,
+            &boss.get(&claim),
+            &boss.get("/v1/claims"),
+            &boss.post_once("/v1/staff", &serde_json::json!({ "name": "ann", "role": "agent" })),
+            &boss.post_once("/v1/staff", &serde_json::json!({})),
+            &server.get("/v1/claims", &[]),
+            &server.get("/v1/nowhere", &[]),
+        ] {
+            assert_eq!(answer.header("cache-control"), "no-store", "{}", answer.text());
+        }
+    });
+}

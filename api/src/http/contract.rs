@@ -187,9 +187,15 @@ pub async fn hold<B: MessageBody>(
 /// Answers a method that the path does not have, with those that it has.
 pub async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
     let path = request.match_pattern().unwrap_or_default();
-    let methods: Vec<&str> = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method).collect();
+    let mut methods: Vec<&str> = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method).collect();
     // What is not in the table is a page.
-    let allowed = if methods.is_empty() { Method::GET.to_string() } else { methods.join(", ") };
+    if methods.is_empty() {
+        methods.push(Method::GET.as_str());
+    }
+    if methods.contains(&Method::GET.as_str()) {
+        methods.push(Method::HEAD.as_str());
+    }
+    let allowed = methods.join(", ");
     let mut response = ApiError::new(Code::MethodNotAllowed).error_response();
     if let Ok(allowed) = HeaderValue::from_str(&allowed) {
         response.headers_mut().insert(ALLOW, allowed);

@@ -1,6 +1,7 @@
 //! The server: every route on one screen, what stands before them, and how it starts and stops.
 
 mod act;
+mod answers;
 pub mod api_keys;
 pub mod audit;
 pub mod body;
@@ -227,8 +228,10 @@ pub fn start(app: App, listener: TcpListener, handle_signals: bool) -> AppResult
                     .add((header::REFERRER_POLICY, "no-referrer"))
                     .add((header::X_FRAME_OPTIONS, "DENY")),
             )
+            .wrap(from_fn(answers::no_store))
             .wrap(Compress::default())
             .wrap(from_fn(operations::request_id))
+            .wrap(from_fn(answers::head_as_get))
             .wrap(TracingLogger::<operations::RootSpan>::new())
             .configure(routes)
     })
