@@ -2,6 +2,7 @@
 //! parameters, fields, methods, types and sizes, and that each refusal is a problem that names its field.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
 
 use redress::http::table::{ROUTES, Repeated, Route, Who};
 use serde_json::{Value, json};
@@ -312,6 +313,12 @@ fn bodies_are_refused_for_their_type_size_form_and_unknown_fields() {
                 .with("content-type", "application/x-nothing")
                 .send(&server)
                 .is_problem(415, "unsupported_media_type");
+            // The type is the same in capitals.
+            let kind = request.headers.iter().find(|(name, _)| name == "content-type").unwrap().1.clone();
+            let (kind, rest) =
+                kind.split_once(';').map_or((kind.as_str(), String::new()), |(k, r)| (k, format!(";{r}")));
+            let capitals = request.clone().with("content-type", &(kind.to_uppercase() + &rest)).body("x").send(&server);
+            assert!(capitals.status != 415 && capitals.status >= 400, "{}: {}", name(route), capitals.text());
             let Body::Json(body) = &known.body else { continue };
             for malformed in ["", "{", "[]", "null", "{\"", &format!("{body} {{}}")] {
                 request.clone().body(malformed).send(&server).is_problem(400, "malformed_body");
@@ -457,5 +464,47 @@ fn every_route_counts_and_refuses_beyond_the_limit() {
             let told = &operation(&document, route)["responses"]["429"];
             assert!(told["headers"]["Retry-After"].is_object(), "{}: {told}", name(route));
         }
+    });
+}
+
+/// Sends the head of a request and no more, and returns what comes back with the seconds that it took.
+fn answer_to_a_head(server: &Server, request: &Request, length: u64) -> (String, u64) {
+    let mut stream = std::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+    let mut head = format!("{} {} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n", request.method, request.path);
+    request.headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+    let began = std::time::Instant::now();
+    stream.write_all(format!("{head}\r\n{{").as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(&stream).read_line(&mut answer).unwrap();
+    (answer, began.elapsed().as_secs())
+}
+
+#[test]
+fn a_body_that_is_too_long_or_does_not_come_is_answered() {
+    Redress::test(|redress| {
+        let server = redress.serve();
+        let seeded = seed(redress, &server);
+        let document = openapi(&server);
+        let known = right(&seeded, &document);
+        let with_body = known.iter().filter(|(_, known, _)| !matches!(known.body, Body::None | Body::File(_)));
+        let requests: Vec<_> =
+            with_body.map(|(route, _, request)| (*route, request.clone().with("idempotency-key", "head"))).collect();
+        assert!(requests.len() > 30);
+        for (route, request) in &requests {
+            let (answer, seconds) = answer_to_a_head(&server, request, 1 << 40);
+            assert!(answer.starts_with("HTTP/1.1 413 "), "{}: {answer}", name(route));
+            assert!(seconds < 10, "{}: {seconds} s", name(route));
+        }
+        std::thread::scope(|scope| {
+            for (route, request) in &requests {
+                let server = &server;
+                scope.spawn(move || {
+                    let (answer, seconds) = answer_to_a_head(server, request, 100);
+                    assert!(answer.starts_with("HTTP/1.1 408 "), "{}: {answer}", name(route));
+                    assert!((25..60).contains(&seconds), "{}: {seconds} s", name(route));
+                });
+            }
+        });
+        settle(redress);
     });
 }

@@ -215,6 +215,9 @@ impl Modify for Everywhere {
             if !Promise::of(operation).media_types.is_empty() {
                 answer(operation, "406", "The client takes nothing of what this answers with");
             }
+            if operation.request_body.is_some() {
+                answer(operation, "408", "The body took too long");
+            }
             answer(operation, "422", "A parameter is unknown");
             answer(operation, "429", "Too many requests");
             answer(operation, "503", "The database is away");

@@ -151,6 +151,8 @@ codes! {
     ScannerUnavailable = ("scanner_unavailable", SERVICE_UNAVAILABLE, "Files cannot be checked at the moment; nothing was kept");
     /// The file was not here in time.
     UploadTooSlow = ("upload_too_slow", REQUEST_TIMEOUT, "The upload took too long");
+    /// The body, or the next piece of it, was not here in time.
+    BodyTooSlow = ("body_too_slow", REQUEST_TIMEOUT, "The body took too long");
     /// Too much is under way.
     Busy = ("busy", SERVICE_UNAVAILABLE, "Too much is under way at the moment; nothing was kept");
     /// The database cannot be reached.
