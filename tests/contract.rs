@@ -268,6 +268,16 @@ fn unknown_parameters_methods_and_types_are_refused_by_every_route() {
     });
 }
 
+/// The members that the document says a body must have.
+fn required(document: &Value, route: &Route) -> Vec<String> {
+    let mut schema = &operation(document, route)["requestBody"]["content"]["application/json"]["schema"];
+    if let Some(reference) = schema["$ref"].as_str() {
+        schema = document.pointer(reference.strip_prefix('#').unwrap()).unwrap();
+    }
+    let names = schema["required"].as_array().into_iter().flatten();
+    names.map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
 /// Every place of a document where a member that nobody knows can be put, with its pointer; maps take any member.
 fn with_unknown_members(body: &Value) -> Vec<(String, Value)> {
     let mut places = vec![String::new()];
@@ -299,7 +309,7 @@ fn bodies_are_refused_for_their_type_size_form_and_unknown_fields() {
         let seeded = seed(redress, &server);
         let document = openapi(&server);
         let before = rows(redress);
-        let (mut bodies, mut places) = (0, 0);
+        let (mut bodies, mut places, mut missing) = (0, 0, 0);
         for (route, known, request) in right(&seeded, &document) {
             let documented = operation(&document, route).get("requestBody").is_some();
             assert_eq!(documented, !matches!(known.body, Body::None), "{}", name(route));
@@ -326,6 +336,16 @@ fn bodies_are_refused_for_their_type_size_form_and_unknown_fields() {
             let most = if known.operation == "acknowledge_credits" { 2 << 20 } else { 64 << 10 };
             let large = format!("{{\"no-such\": \"{}\"}}", "a".repeat(most));
             request.clone().body(large).send(&server).is_problem(413, "body_too_large");
+            for member in required(&document, route) {
+                let mut changed = body.clone();
+                changed.as_object_mut().unwrap().remove(&member);
+                let problem =
+                    request.clone().body(changed.to_string()).send(&server).is_problem(422, "invalid_request");
+                let fault = &problem["errors"][0];
+                assert_eq!(fault["pointer"], format!("/{member}"), "{}: {problem}", name(route));
+                assert_eq!(fault["detail"], "is missing", "{}: {problem}", name(route));
+                missing += 1;
+            }
             for (pointer, changed) in with_unknown_members(body) {
                 let problem =
                     request.clone().body(changed.to_string()).send(&server).is_problem(422, "invalid_request");
@@ -341,10 +361,12 @@ fn bodies_are_refused_for_their_type_size_form_and_unknown_fields() {
                     let problem =
                         request.clone().body(changed.to_string()).send(&server).is_problem(422, "invalid_request");
                     assert_eq!(problem["errors"][0]["pointer"], format!("/{member}"), "{}: {problem}", name(route));
+                    let detail = problem["errors"][0]["detail"].as_str().unwrap();
+                    assert!(!detail.contains("expected") && !detail.contains("struct"), "{}: {problem}", name(route));
                 }
             }
         }
-        assert!(bodies > 30 && places > 25, "{bodies} bodies, {places} places");
+        assert!(bodies > 30 && places > 25 && missing > 20, "{bodies} bodies, {places} places, {missing} missing");
         assert_eq!(rows(redress), before, "what was refused left something behind");
         settle(redress);
     });

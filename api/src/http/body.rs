@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use super::problem::{ApiError, ApiResult, Code, FieldError};
+use super::words;
 
 /// How long a body that is read whole may take, and how long a longer one may stand still.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -87,11 +88,10 @@ pub fn parse<T: DeserializeOwned + Validate>(body: &[u8]) -> ApiResult<T> {
     refuse_nul(body)?;
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let pointer = pointer_of(error.path());
         let inner = error.inner();
         // Serde calls it a fault of syntax too when a name is wanted and a number stands there.
         if inner.is_data() || serde_json::from_slice::<IgnoredAny>(body).is_ok() {
-            ApiError::field(pointer, strip_place(&inner.to_string()))
+            fault(pointer_of(error.path()), &inner.to_string())
         } else {
             ApiError::with_detail(Code::MalformedBody, inner.to_string())
         }
@@ -148,9 +148,14 @@ fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// Serde appends the place in the text; the pointer says it better.
-fn strip_place(message: &str) -> String {
-    message.split(" at line ").next().unwrap_or(message).to_owned()
+/// The problem of a member that a reader refused, or did not find.
+pub(super) fn fault(mut pointer: String, message: &str) -> ApiError {
+    let words::Fault { missing, detail } = words::told(message);
+    if let Some(name) = missing {
+        pointer.push('/');
+        pointer.push_str(&escaped(&name));
+    }
+    ApiError::field(pointer, detail)
 }
 
 /// Where a path of serde leads, as a JSON pointer.

@@ -42,6 +42,7 @@ pub mod staff;
 pub mod table;
 pub mod upload;
 pub mod webhooks;
+mod words;
 
 use std::net::TcpListener;
 use std::time::Duration;
