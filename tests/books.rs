@@ -68,7 +68,9 @@ fn a_budget_is_asked_for_once_and_approved_by_another() {
         {
             let mut wrong = wanted.clone();
             wrong[field] = json!(value);
-            finance.post_once("/v1/budgets", &wrong).is_problem(422, "invalid_request");
+            let problem = finance.post_once("/v1/budgets", &wrong).is_problem(422, "invalid_request");
+            let pointer = problem["errors"][0]["pointer"].as_str().unwrap_or_default();
+            assert!(!pointer.is_empty() && !pointer.contains(':'), "{problem}");
         }
         // A second request of the same amount stands beside it; each is decided by its number.
         let beside = finance.post_once("/v1/budgets", &wanted).json()["id"].to_string();
@@ -170,6 +172,13 @@ fn credits_are_listed_and_reversed_once_and_the_books_are_read_at_any_instant() 
         finance.post_once(&path, &why).is_problem(409, "transfer_reversed_already");
         finance.post_once(&path, &json!({ "reason": "No Code" })).is_problem(422, "invalid_request");
         finance.post_once("/v1/credits/x/reverse", &why).is_problem(400, "invalid_path");
+        let another = finance.get("/v1/credits?customer=s-008").json()["credits"][0]["id"].as_str().unwrap().to_owned();
+        let another = format!("/v1/credits/{another}/reverse");
+        for (field, value) in [("amount", "4"), ("amount", "0"), ("date", "9999-12-31")] {
+            let wrong = json!({ "reason": "credited-in-error", field: value });
+            let refused = finance.post_once(&another, &wrong).is_problem(409, "movement_refused");
+            assert_eq!(refused["errors"][0]["pointer"], format!("/{field}"), "{refused}");
+        }
         let nobodys = "/v1/credits/00000000-0000-7000-8000-000000000000/reverse";
         finance.post_once(nobodys, &why).is_problem(404, "not_found");
         // The past stays what it was; a group is named by its path.

@@ -58,6 +58,8 @@ fn an_incident_is_loaded_and_read() {
         assert_eq!(melon["windows"], json!([window(a, b), window(b, c)]));
         for (service, wrong, pointer) in [
             ("melon", json!([]), "/windows"),
+            ("melon", json!([window("-4713-01-01T00:00:00Z", b)]), "/windows/0/from"),
+            ("melon", json!([window(a, "+262142-12-31T23:59:59Z")]), "/windows/0/until"),
             ("melon", json!([window(b, a)]), "/windows/0"),
             ("melon", json!([window(a, c), window(b, c)]), "/windows/1"),
             ("cinema", json!([window(a, b)]), "/service"),

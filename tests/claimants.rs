@@ -440,5 +440,9 @@ fn coverage_is_exact_with_a_token_and_about_what_is_stated_without() {
         server.get("/v1/coverage?incident=nowhere", &[]).is_problem(422, "invalid_request");
         server.get(&format!("{all}&service=nowhere"), &[]).is_problem(422, "invalid_request");
         server.get("/v1/coverage", &[]).is_problem(422, "invalid_request");
+        let turned =
+            format!("{melon}&kind=subscription&valid_from=2023-01-01T00:00:00Z&valid_until=2022-01-01T00:00:00Z");
+        let problem = server.get(&turned, &[]).is_problem(422, "invalid_request");
+        assert_eq!(problem["errors"][0]["pointer"], "/valid_until", "{problem}");
     });
 }

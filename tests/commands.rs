@@ -43,7 +43,7 @@ fn every_command_has_help_that_names_it_and_usage_errors_exit_with_2() {
     folder.run(&["issue", "--incident", INCIDENT, "--workers", "0"]).fails(2, "--workers");
     folder.run(&["verify", "--format", "xml"]).fails(2, "xml");
     folder.run(&["ledger", "balance", "owed/", "--at", "yesterday"]).fails(2, "--at");
-    let says = "write an instant with its zone, such as 2026-11-22T09:00:00Z";
+    let says = "is no time: write it as 2022-10-15T15:30:00+09:00";
     folder.run(&["report", "liability", "--at", "2026-11-22"]).fails(2, says);
     assert!(folder.run(&["--version"]).succeeds().stdout.starts_with("redress "));
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();

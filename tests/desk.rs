@@ -2,6 +2,7 @@
 
 mod comparing;
 mod finding;
+mod giving;
 mod limits;
 mod regrants;
 mod walks;

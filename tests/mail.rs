@@ -360,7 +360,23 @@ fn without_a_mail_server_mail_lies_in_a_folder_and_on_a_page_for_developers() {
         assert_eq!((page.status, page.header("content-type")), (200, "text/html; charset=utf-8"));
         assert!(page.text().contains(filed["reference"].as_str().unwrap()));
         assert!(server.get("/", &[]).text().contains("/dev/mail"));
+        // It is for this machine: not for what a proxy passes on, nor for whoever comes by another address.
+        for header in ["x-forwarded-for", "forwarded"] {
+            server.get("/dev/mail", &[(header, "127.0.0.1")]).is_problem(404, "not_found");
+            assert!(!server.get("/", &[(header, "127.0.0.1")]).text().contains("/dev/mail"));
+        }
         drop(server);
+        let open = Server::start(redress.command(&["serve", "--listen", "0.0.0.0:0"]));
+        assert_eq!(open.get("/dev/mail", &[]).status, 200);
+        // Asking where a datagram would go sends none.
+        let probe = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        if let Some(own) = probe.connect("192.0.2.1:9").ok().and_then(|()| probe.local_addr().ok()) {
+            let port = open.url.rsplit_once(':').unwrap().1;
+            let elsewhere: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+            let answer = elsewhere.get(format!("http://{}:{port}/dev/mail", own.ip())).call().unwrap();
+            assert_eq!(answer.status().as_u16(), 404);
+        }
+        drop(open);
         let mail = MailServer::start(Mood::Accept);
         let key = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
         let secret = std::fs::read_to_string(redress.folder.path().join("secrets/master.key")).unwrap();

@@ -260,6 +260,7 @@ fn lists_show_a_member_what_is_of_his_services_and_nothing_else() {
         server.claim("paid", &merchant_claim("m-0", "1000"));
         server.claim("read", &merchant_claim("m-1", "900000"));
         assert_eq!(redress.issue()["issued"], 1);
+        redress.sql("UPDATE notice SET state = 'dead'");
         let member = |service: &str| {
             let name = format!("admin-{service}");
             redress.run(&["staff", "add", &name, "--role", "administrator", "--service", service]).succeeds();
@@ -273,6 +274,7 @@ fn lists_show_a_member_what_is_of_his_services_and_nothing_else() {
             (&format!("/v1/budgets?incident={INCIDENT}"), "/budgets"),
             (&format!("/v1/budgets?incident={INCIDENT}"), "/requests"),
             ("/v1/credits?customer=m-0", "/credits"),
+            ("/v1/notices", "/notices"),
         ] {
             let count = |client: &Client<'_>| {
                 let answer = client.get(path).json();
@@ -286,6 +288,18 @@ fn lists_show_a_member_what_is_of_his_services_and_nothing_else() {
             assert_eq!(count(&outside), 0, "{path}");
         }
         assert_eq!(outside.get("/v1/claims/export").text().lines().count(), 1);
+        // A claim that is another's says so nowhere: not of its files either.
+        let claim = inside.get("/v1/claims?limit=1").json()["claims"][0]["id"].as_str().unwrap().to_owned();
+        for path in [
+            format!("/v1/claims/{claim}"),
+            format!("/v1/claims/{claim}/evidence"),
+            format!("/v1/claims/{claim}/messages"),
+        ] {
+            assert_eq!(inside.get(&path).status, 200, "{path}");
+            let refused = outside.get(&path);
+            refused.is_problem(404, "not_found");
+            assert!(!refused.text().contains("kakaotalk"), "{}", refused.text());
+        }
         for path in ["/v1/ledger/accounts/owed/balance", "/v1/ledger/transfers", "/v1/runs", "/v1/runs/1", "/v1/audit"]
         {
             inside.get(path).is_problem(403, "forbidden");

@@ -203,3 +203,84 @@ fn metrics_count_requests_by_route_and_name_nobody() {
         assert!(!server.get("/metrics", &[]).text().contains("MADEUP3"));
     });
 }
+
+#[test]
+fn what_a_refused_request_says_is_not_logged() {
+    Redress::test(|redress| {
+        redress.with_incident();
+        let server = redress.serve();
+        let post = |path: &str, body: serde_json::Value| {
+            let headers = [("content-type", "application/json"), ("idempotency-key", "k")];
+            let answer = server.post(path, &headers, body.to_string());
+            answer.is_problem(422, "invalid_request");
+            answer.header("x-request-id").to_owned()
+        };
+        let mut ids = vec![
+            post("/v1/session", serde_json::json!({ "name": "ann", "password": 19_840_229, "code": "1" })),
+            post("/v1/session", serde_json::json!({ "name": "ann", "hunter2": "x" })),
+            post("/v1/claimants/codes", serde_json::json!({ "reference": "r", "email": { "kim@private": 1 } })),
+        ];
+        for (pointer, value) in [
+            ("/contact/phone", serde_json::json!(821_012_345_678_i64)),
+            ("/contact/email", serde_json::json!(["kim@private.example"])),
+            ("/contact/account", serde_json::json!(110_234_567_890_i64)),
+            ("/customer", serde_json::json!("Kim Private")),
+            ("/facts/01012345678", serde_json::json!("x")),
+            ("/contact/name", serde_json::json!({ "hong-gil-dong": 1 })),
+        ] {
+            let mut claim = merchant_claim("m-1", "1");
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            claim.pointer_mut(parent).unwrap()[name] = value;
+            ids.push(post("/v1/claims", claim));
+        }
+        let unknown = server.get("/v1/coverage?incident=x&kim-private=1", &[]);
+        unknown.is_problem(422, "invalid_request");
+        ids.push(unknown.header("x-request-id").to_owned());
+        wait_until("all is logged", || ids.iter().all(|id| server.log().contains(id.as_str())));
+        let log = server.log();
+        for private in ["19840229", "hunter2", "kim", "Kim", "private", "1012345678", "110234567890", "gil-dong"] {
+            assert!(!log.contains(private), "{private} is logged: {log}");
+        }
+        // What is wrong is still told by its code and by names of ours.
+        assert!(log.contains("invalid_request") && log.contains("/contact/phone"), "{log}");
+    });
+}
+
+#[test]
+fn head_is_answered_as_get_is_without_the_body() {
+    Redress::test(|redress| {
+        let server = redress.serve();
+        for path in ["/livez", "/readyz", "/", "/docs/", "/openapi.yaml", "/v1/claims", "/v1/nowhere", "/docs"] {
+            let headers = [("accept-encoding", "identity")];
+            let (head, get) = (server.send("HEAD", path, &headers, ""), server.send("GET", path, &headers, ""));
+            assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
+            for name in ["content-type", "content-length", "cache-control", "location"] {
+                assert_eq!(head.header(name), get.header(name), "{path} {name}");
+            }
+        }
+        // Where nothing is got, nothing is headed.
+        assert_eq!(server.call("HEAD", "/v1/claims/next").status, 405);
+    });
+}
+
+#[test]
+fn what_the_api_answers_is_kept_in_no_cache() {
+    Redress::test(|redress| {
+        redress.with_incident();
+        let server = redress.serve();
+        let boss = redress.client(&server, "boss", "administrator");
+        let filed = server.claim("k", &merchant_claim("m-1", "1"));
+        let claim = filed.header("location").to_owned();
+        for answer in [
+            &filed,
+            &boss.get(&claim),
+            &boss.get("/v1/claims"),
+            &boss.post_once("/v1/staff", &serde_json::json!({ "name": "ann", "role": "agent" })),
+            &boss.post_once("/v1/staff", &serde_json::json!({})),
+            &server.get("/v1/claims", &[]),
+            &server.get("/v1/nowhere", &[]),
+        ] {
+            assert_eq!(answer.header("cache-control"), "no-store", "{}", answer.text());
+        }
+    });
+}

@@ -353,6 +353,11 @@ fn over_http_a_run_is_planned_approved_executed_by_the_server_and_watched() {
         let (finance, second) = (redress.session(&server, "finance"), redress.session(&server, "finance-2"));
         let auditor = redress.client(&server, "auditor", "auditor");
         let order = serde_json::json!({ "incident": INCIDENT });
+        let none = finance.post_once("/v1/runs", &serde_json::json!({ "incident": INCIDENT, "policies": [] }));
+        assert_eq!(none.is_problem(422, "invalid_request")["errors"][0]["pointer"], "/policies");
+        let short = finance.post_once("/v1/runs/1/approve", &serde_json::json!({ "plan": "x" }));
+        let short = short.is_problem(422, "invalid_request");
+        assert_eq!(short["errors"][0]["detail"], "must have 16 to 64 digits", "{short}");
         let dry = finance.post_once("/v1/runs", &serde_json::json!({ "incident": INCIDENT, "dry_run": true }));
         assert_eq!((dry.status, dry.json()["tally"]["credits"].as_u64()), (200, Some(6_000)), "{}", dry.text());
         assert_eq!(state(redress), "", "a dry run writes nothing");

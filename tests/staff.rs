@@ -431,3 +431,20 @@ fn a_key_is_shown_once_rotated_with_two_that_work_and_ends() {
         assert!(!works(&third));
     });
 }
+
+#[test]
+fn a_new_members_name_looks_like_nobody_elses() {
+    Redress::test(|redress| {
+        let server = redress.serve();
+        let boss = redress.client(&server, "boss", "administrator");
+        for name in ["customer:c-1", "*", "../x", "Boss", "b\u{43e}ss", "a b", ".boss", "-as", "boss\n", "x/y"] {
+            let refused = boss.post_once("/v1/staff", &json!({ "name": name, "role": "agent" }));
+            let problem = refused.is_problem(422, "invalid_request");
+            assert_eq!(problem["errors"][0]["pointer"], "/name", "{name:?}: {problem}");
+            redress.run(&["staff", "add", "--role=agent", "--", name]).fails(1, "a staff name may have only");
+        }
+        for name in ["kim.min-su_2", "7"] {
+            assert_eq!(boss.post_once("/v1/staff", &json!({ "name": name, "role": "agent" })).status, 201, "{name}");
+        }
+    });
+}

@@ -175,6 +175,10 @@ pub fn claim(subject: &ClaimSubject<'_>) -> AppResult<Result<Assessed, (String, 
     if let Some((problem, field)) = problem.and_then(|p| Some((p, p.fact.as_deref()?.strip_prefix("claim.")?))) {
         return Ok(Err((format!("/facts/{field}"), problem.message.clone())));
     }
+    if let Some((field, asset)) = active.policy.finer_than_its_asset(&subject.facts.facts) {
+        let detail = format!("has more places after the point than {} has: {} at most", asset.code(), asset.scale());
+        return Ok(Err((format!("/facts/{field}"), detail)));
+    }
     Ok(Ok(Assessed { version_key: Some(active.version_key), assessment: stored(active, &explained)? }))
 }
 

@@ -146,13 +146,6 @@ pub enum Command {
     Doctor,
 }
 
-/// Reads an instant: a day alone would leave open which hour of which zone is meant.
-fn instant(text: &str) -> Result<DateTime<Utc>, String> {
-    text.parse().map_err(|_| {
-        "write an instant with its zone, such as 2026-11-22T09:00:00Z or 2026-11-22T18:00:00+09:00".to_owned()
-    })
-}
-
 /// Flags of `demo`.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
@@ -337,7 +330,7 @@ pub enum LedgerCommand {
         /// The account or the group it stands in, such as owed or provision/kakao-2022-10-15/melon; '' is all
         account: String,
         /// As it stood at this time (RFC 3339); the answer never changes later
-        #[arg(long, value_name = "TIME", value_parser = instant)]
+        #[arg(long, value_name = "TIME", value_parser = redress_domain::instant::parse)]
         at: Option<DateTime<Utc>>,
     },
     /// Write every transfer to stdout, by customer: CSV, or NDJSON with --ndjson or --format json
@@ -346,7 +339,7 @@ pub enum LedgerCommand {
         #[arg(long)]
         ndjson: bool,
         /// Only what was recorded until this time (RFC 3339)
-        #[arg(long, value_name = "TIME", value_parser = instant)]
+        #[arg(long, value_name = "TIME", value_parser = redress_domain::instant::parse)]
         at: Option<DateTime<Utc>>,
     },
 }
@@ -380,7 +373,7 @@ pub enum ReportCommand {
         #[arg(long, value_name = "NAME")]
         incident: Option<String>,
         /// As it stood at this time (RFC 3339)
-        #[arg(long, value_name = "TIME", value_parser = instant)]
+        #[arg(long, value_name = "TIME", value_parser = redress_domain::instant::parse)]
         at: Option<DateTime<Utc>>,
     },
 }

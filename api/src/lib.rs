@@ -19,6 +19,7 @@ pub mod http;
 pub mod https;
 pub mod identity_provider;
 pub mod in_force;
+pub mod instant;
 pub mod mail;
 pub mod outgoing;
 pub mod outputs;

@@ -9,6 +9,7 @@ use toml::de::DeTable;
 
 use crate::id::{IncidentId, ServiceId};
 use crate::incident::{AffectedService, Impact, Incident, Localised, Severity};
+use crate::instant;
 use crate::source::{NUL, places_of_nul, position};
 use crate::window::Window;
 
@@ -99,8 +100,8 @@ pub fn parse(source: &str, file: &str) -> Result<Incident, IncidentFileError> {
         for spanned in service.impact {
             let start = spanned.span().start;
             let raw = spanned.into_inner();
-            let from = instant(raw.from.as_ref()).map_err(|e| fail(raw.from.span().start, e))?;
-            let until = instant(raw.until.as_ref()).map_err(|e| fail(raw.until.span().start, e))?;
+            let from = time(raw.from.as_ref()).map_err(|e| fail(raw.from.span().start, e))?;
+            let until = time(raw.until.as_ref()).map_err(|e| fail(raw.until.span().start, e))?;
             let window = Window::new(from, until).map_err(|e| fail(start, e.to_string()))?;
             if impacts.last().is_some_and(|last| last.window.until() > window.from()) {
                 return Err(fail(start, format!("the impacts of service {service_id} overlap or are out of order")));
@@ -117,11 +118,11 @@ pub fn parse(source: &str, file: &str) -> Result<Incident, IncidentFileError> {
     Ok(Incident { id, title: raw.title, cause: raw.cause, services })
 }
 
-fn instant(raw: &toml::value::Datetime) -> Result<DateTime<Utc>, String> {
+fn time(raw: &toml::value::Datetime) -> Result<DateTime<Utc>, String> {
     if raw.offset.is_none() {
         return Err(format!("{raw} has no offset: write it as 2022-10-15T15:30:00+09:00"));
     }
-    raw.to_string().parse().map_err(|_| format!("{raw} is no time"))
+    instant::parse(&raw.to_string()).map_err(|error| format!("{raw} {error}"))
 }
 
 #[cfg(test)]

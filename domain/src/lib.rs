@@ -9,6 +9,7 @@ pub mod holding;
 pub mod id;
 pub mod incident;
 pub mod incident_file;
+pub mod instant;
 pub mod ledger;
 pub mod log;
 pub mod merkle;

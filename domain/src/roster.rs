@@ -1,10 +1,11 @@
 //! The rows of a roster: how one line of CSV or one JSON object becomes a holding, or why it does not.
 
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
 use crate::holding::{Attribute, Attributes, AttributesError, Holding};
 use crate::id::{CustomerId, HoldingRef, IdError, ServiceId};
+use crate::instant;
 
 /// The columns every roster has.
 pub const REQUIRED: [&str; 4] = ["customer", "service", "reference", "kind"];
@@ -191,9 +192,8 @@ fn time(field: &'static str, text: &str) -> Result<Option<DateTime<Utc>>, RowErr
     if text.is_empty() {
         return Ok(None);
     }
-    // Other years are a slip of the pen, and some of them no database can keep.
-    let at: Option<DateTime<Utc>> = text.parse().ok().filter(|at: &DateTime<Utc>| (1..=9999).contains(&at.year()));
-    at.map(Some).ok_or_else(|| RowError::Time { field, value: text.chars().take(40).collect() })
+    let at = instant::parse(text).map(Some);
+    at.map_err(|_| RowError::Time { field, value: text.chars().take(40).collect() })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The outbox: messages to customers, queued in the transaction of what they tell of.
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::exists;
 use diesel::prelude::*;
 use diesel::sql_types::{Integer, Text, Timestamptz, Uuid as SqlUuid};
 use redress_domain::notice::Event;
@@ -9,7 +10,7 @@ use uuid::Uuid;
 use crate::connection::{Connection, ROWS_PER_STATEMENT};
 use crate::error::{StoreError, StoreResult};
 use crate::prepared::prepared;
-use crate::schema::notice;
+use crate::schema::{claim, notice};
 
 /// A notice as a row. It carries ids only; the words and the address are found when it is sent.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable)]
@@ -187,10 +188,14 @@ pub fn mark_bounced(connection: &mut Connection, id: Uuid, reason: &str, at: Dat
     Ok(bounced > 0)
 }
 
-/// The newest notices that a person has to see.
-pub fn troubled(connection: &mut Connection, limit: i64) -> StoreResult<Vec<NoticeRow>> {
-    Ok(notice::table
-        .filter(notice::state.eq_any(["dead", "bounced"]))
+/// The newest notices that a person has to see: about claims of these services, of all when none are named.
+pub fn troubled(connection: &mut Connection, services: Option<&[i32]>, limit: i64) -> StoreResult<Vec<NoticeRow>> {
+    let mut query = notice::table.filter(notice::state.eq_any(["dead", "bounced"])).into_boxed();
+    if let Some(services) = services {
+        let of_claim = claim::customer_id.eq(notice::customer_id).and(claim::id.eq(notice::claim_id));
+        query = query.filter(exists(claim::table.filter(of_claim.and(claim::service_id.eq_any(services)))));
+    }
+    Ok(query
         .order((notice::queued_at.desc(), notice::id))
         .limit(limit)
         .select(NoticeRow::as_select())

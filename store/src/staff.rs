@@ -1,11 +1,12 @@
 //! The members of staff by name, and what narrows the role of each.
 
 use chrono::{DateTime, Utc};
+use diesel::dsl::exists;
 use diesel::prelude::*;
 
 use crate::connection::Connection;
 use crate::error::{StoreError, StoreResult};
-use crate::schema::staff;
+use crate::schema::{api_key, session, staff, staff_credential};
 
 /// A member of staff.
 #[derive(Debug, Clone, Queryable, Selectable, Insertable, serde::Serialize)]
@@ -53,6 +54,30 @@ pub fn find_active(connection: &mut Connection, name: &str) -> StoreResult<Staff
         .first(connection)
         .optional()?
         .ok_or_else(|| StoreError::NotFound(format!("active member of staff {name:?}")))
+}
+
+/// The same, kept as it is until the transaction ends: whoever revokes him waits.
+pub fn hold_active(connection: &mut Connection, name: &str) -> StoreResult<StaffMember> {
+    staff::table
+        .filter(staff::name.eq(name).and(staff::revoked_at.is_null()))
+        .for_share()
+        .first(connection)
+        .optional()?
+        .ok_or_else(|| StoreError::NotFound(format!("active member of staff {name:?}")))
+}
+
+/// Whether a member can come in: he has set himself up, or comes by the identity provider, a session or a key.
+pub fn can_come_in(connection: &mut Connection, member: &StaffMember, now: DateTime<Utc>) -> StoreResult<bool> {
+    let name = member.name.as_str();
+    let set_up = staff_credential::table
+        .find(name)
+        .filter(staff_credential::password.is_not_null().and(staff_credential::setup_hash.is_null()));
+    let session =
+        session::table.filter(session::staff.eq(name).and(session::ended_at.is_null()).and(session::ends_at.gt(now)));
+    let key = api_key::table
+        .filter(api_key::staff.eq(name).and(api_key::revoked_at.is_null()).and(api_key::expires_at.gt(now)));
+    let comes = exists(set_up).or(exists(session)).or(exists(key));
+    Ok(member.subject.is_some() || diesel::select(comes).get_result(connection)?)
 }
 
 /// Takes a member's rights away.

@@ -242,6 +242,12 @@ pub fn assign(connection: &mut Connection, customer: &str, claim: Uuid, reader: 
     Ok(assigned == 1)
 }
 
+/// The claims on the desk that were given to somebody.
+pub fn given_to(connection: &mut Connection, reader: &str) -> StoreResult<Vec<Uuid>> {
+    let his = task::table.filter(task::assignee.eq(reader).and(task::is_open));
+    Ok(his.order(task::claim_id).select(task::claim_id).load(connection)?)
+}
+
 /// Claims whose term is over, and those whose claimants have to be reminded: `reminders` are the ends of the terms
 /// that a first, a second … reminder is due for now. The most urgent come first.
 pub fn due(

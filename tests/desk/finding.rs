@@ -143,6 +143,11 @@ fn many_are_decided_as_they_were_previewed_or_not_at_all() {
         mixed["commit"] = ok(&bulk(&mixed))["hash"].clone();
         let done = ok(&bulk(&mixed));
         assert_eq!((done["committed"].as_bool(), done["decided"].as_i64(), declined()), (Some(true), Some(1), 5));
+        // What is beyond her limit is told apart: it waits for a second signature.
+        let grant = json!({ "outcome": "approve", "awards": [{ "asset": "KRW", "amount": "300001" }], "reasons": [] });
+        let preview = ok(&bulk(&json!({ "claims": &ids[5..7], "decision": grant })));
+        assert_eq!((preview["decided"].as_i64(), preview["waiting"].as_i64()), (Some(2), Some(2)), "{preview}");
+        assert_eq!((preview["items"][0]["waits"].as_bool(), done["waiting"].as_i64()), (Some(true), Some(0)));
         bulk(&json!({ "claims": [ids[5], ids[5]], "decision": decline })).is_problem(422, "invalid_request");
         bulk(&json!({ "claims": [], "decision": decline })).is_problem(422, "invalid_request");
         bulk(&json!({ "claims": vec![ids[5]; 201], "decision": decline })).is_problem(422, "invalid_request");

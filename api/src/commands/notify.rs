@@ -32,7 +32,7 @@ pub(super) fn run(app: &App, args: NotifyArgs, format: Format) -> AppResult<()> 
 }
 
 fn list(app: &App, format: Format) -> AppResult<()> {
-    let notices = desk::troubled(app)?;
+    let notices = desk::troubled(app, None)?;
     print_or(format, &notices, || {
         let lines: Vec<Vec<String>> = notices
             .iter()

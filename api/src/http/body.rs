@@ -1,11 +1,20 @@
 //! Bodies of requests: bounded, declared as JSON, and read so that every wrong field is named by its pointer.
 
+use std::time::Duration;
+
+use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::{HttpMessage, HttpRequest, web};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
+use tokio::time::timeout;
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use super::problem::{ApiError, ApiResult, Code, FieldError};
+use super::words;
+
+/// How long a body that is read whole may take, and how long a longer one may stand still.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+const JSON: &str = "application/json";
 
 /// The document that a request brings.
 pub async fn json<T: DeserializeOwned + Validate>(request: &HttpRequest, payload: web::Payload) -> ApiResult<T> {
@@ -18,35 +27,56 @@ pub async fn json_up_to<T: DeserializeOwned + Validate>(
     payload: web::Payload,
     most: usize,
 ) -> ApiResult<T> {
-    parse(&bytes_up_to(request, payload, most).await?)
+    parse(&whole(request, payload, JSON, most).await?)
 }
 
 /// The text that a request brings, declared as `content_type`, of at most so many bytes.
 pub async fn text(request: &HttpRequest, payload: web::Payload, content_type: &str, most: usize) -> ApiResult<String> {
-    if request.content_type() != content_type {
-        return Err(ApiError::with_detail(Code::UnsupportedMediaType, format!("send Content-Type: {content_type}")));
-    }
-    let bytes = match payload.to_bytes_limited(most).await {
-        Ok(body) => body.map_err(|error| ApiError::with_detail(Code::MalformedBody, error.to_string()))?,
-        Err(_) => return Err(ApiError::with_detail(Code::BodyTooLarge, format!("at most {most} bytes are taken"))),
-    };
+    let bytes = whole(request, payload, content_type, most).await?;
     String::from_utf8(bytes.into()).map_err(|_| ApiError::with_detail(Code::MalformedBody, "the body is not UTF-8"))
 }
 
 /// The whole body of a request that declares JSON.
 pub async fn bytes(request: &HttpRequest, payload: web::Payload) -> ApiResult<web::Bytes> {
-    bytes_up_to(request, payload, super::MAX_BODY).await
+    whole(request, payload, JSON, super::MAX_BODY).await
 }
 
-async fn bytes_up_to(request: &HttpRequest, payload: web::Payload, most: usize) -> ApiResult<web::Bytes> {
-    if request.content_type() != "application/json" {
-        return Err(ApiError::with_detail(Code::UnsupportedMediaType, "send Content-Type: application/json"));
+/// The whole body of a request that declares it as `content_type`, of at most so many bytes, while it comes in time.
+pub(super) async fn whole(
+    request: &HttpRequest,
+    payload: web::Payload,
+    content_type: &str,
+    most: usize,
+) -> ApiResult<web::Bytes> {
+    if !declares(request, content_type) {
+        return Err(ApiError::with_detail(Code::UnsupportedMediaType, format!("send Content-Type: {content_type}")));
     }
-    match payload.to_bytes_limited(most).await {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) => Err(ApiError::with_detail(Code::MalformedBody, error.to_string())),
-        Err(_) => Err(ApiError::with_detail(Code::BodyTooLarge, format!("at most {most} bytes are taken"))),
+    let too_large = || ApiError::with_detail(Code::BodyTooLarge, format!("at most {most} bytes are taken"));
+    if declared_length(request).is_some_and(|length| length > most as u64) {
+        return Err(too_large());
     }
+    match timeout(BODY_TIMEOUT, payload.to_bytes_limited(most)).await {
+        Ok(Ok(Ok(body))) => Ok(body),
+        Ok(Ok(Err(error))) => Err(ApiError::with_detail(Code::MalformedBody, error.to_string())),
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => Err(too_slow()),
+    }
+}
+
+/// Whether a request declares its body as of a type, which is the same in capitals.
+pub(super) fn declares(request: &HttpRequest, content_type: &str) -> bool {
+    request.content_type().eq_ignore_ascii_case(content_type)
+}
+
+/// How long a body says that it is, before any of it is read.
+pub(super) fn declared_length(request: &HttpRequest) -> Option<u64> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The problem of a body that is not here in time.
+pub(super) fn too_slow() -> ApiError {
+    let detail = format!("the rest of it did not come within {} seconds; try again", BODY_TIMEOUT.as_secs());
+    ApiError::with_detail(Code::BodyTooSlow, detail)
 }
 
 /// Reads a request: its shape by serde, its rules by validator; every wrong field is named by its pointer.
@@ -58,11 +88,10 @@ pub fn parse<T: DeserializeOwned + Validate>(body: &[u8]) -> ApiResult<T> {
     refuse_nul(body)?;
     let mut reader = serde_json::Deserializer::from_slice(body);
     let value: T = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let pointer = pointer_of(error.path());
         let inner = error.inner();
         // Serde calls it a fault of syntax too when a name is wanted and a number stands there.
         if inner.is_data() || serde_json::from_slice::<IgnoredAny>(body).is_ok() {
-            ApiError::field(pointer, strip_place(&inner.to_string()))
+            fault(pointer_of(error.path()), &inner.to_string())
         } else {
             ApiError::with_detail(Code::MalformedBody, inner.to_string())
         }
@@ -119,9 +148,14 @@ fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// Serde appends the place in the text; the pointer says it better.
-fn strip_place(message: &str) -> String {
-    message.split(" at line ").next().unwrap_or(message).to_owned()
+/// The problem of a member that a reader refused, or did not find.
+pub(super) fn fault(mut pointer: String, message: &str) -> ApiError {
+    let words::Fault { missing, detail } = words::told(message);
+    if let Some(name) = missing {
+        pointer.push('/');
+        pointer.push_str(&escaped(&name));
+    }
+    ApiError::field(pointer, detail)
 }
 
 /// Where a path of serde leads, as a JSON pointer.

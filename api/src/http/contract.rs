@@ -2,7 +2,7 @@
 //! parameter that it does not name is refused, and so is a client that takes nothing of what the route answers with. And
 //! what no handler has to repeat is added to the document.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -27,8 +27,14 @@ const TAKES_ANY: &[&str] = &["/v1/session/oidc/callback"];
 /// by the server before anybody can say why.
 const MAX_PARAMETER: usize = 1_000;
 
-/// What each route takes and answers with, by method and path.
-pub struct Contract(HashMap<(&'static str, &'static str), Promise>);
+/// The most digits of a place in a list: more may be a telephone number.
+const MAX_PLACE: usize = 4;
+
+/// What each route takes and answers with, by method and path; and every name of a member or parameter.
+pub struct Contract {
+    promises: HashMap<(&'static str, &'static str), Promise>,
+    names: HashSet<String>,
+}
 
 struct Promise {
     /// Names, and how long each may be.
@@ -47,7 +53,20 @@ impl Contract {
                 promises.insert((route.method, route.path), Promise::of(operation));
             }
         }
-        Self(promises)
+        let mut names = HashSet::new();
+        promises.values().for_each(|promise: &Promise| {
+            names.extend(promise.parameters.iter().map(|(name, _)| name.clone()));
+        });
+        if let Ok(document) = serde_json::to_value(&*document) {
+            collect_members(&document, &mut names);
+        }
+        Self { promises, names }
+    }
+
+    /// Whether a pointer is made of names of the document and of places in lists: what a sender made up is not.
+    pub(super) fn names(&self, pointer: &str) -> bool {
+        let is_place = |part: &str| part.len() <= MAX_PLACE && part.bytes().all(|byte| byte.is_ascii_digit());
+        pointer.split('/').skip(1).all(|part| self.names.contains(part) || is_place(part))
     }
 
     /// Refuses what no handler has to look at.
@@ -56,7 +75,7 @@ impl Contract {
             return Err(ApiError::with_detail(Code::InvalidPath, "the path has the character U+0000"));
         }
         let path = request.match_pattern().unwrap_or_default();
-        let Some(promise) = self.0.get(&(request.method().as_str(), path.as_str())) else { return Ok(()) };
+        let Some(promise) = self.promises.get(&(request.method().as_str(), path.as_str())) else { return Ok(()) };
         promise.takes(request.query_string(), TAKES_ANY.contains(&path.as_str()))?;
         promise.answers(request)
     }
@@ -114,6 +133,18 @@ impl Promise {
     }
 }
 
+/// The names of all members of all objects that a document describes.
+fn collect_members(document: &serde_json::Value, names: &mut HashSet<String>) {
+    if let Some(members) = document.get("properties").and_then(serde_json::Value::as_object) {
+        names.extend(members.keys().cloned());
+    }
+    match document {
+        serde_json::Value::Object(members) => members.values().for_each(|below| collect_members(below, names)),
+        serde_json::Value::Array(items) => items.iter().for_each(|below| collect_members(below, names)),
+        _ => {}
+    }
+}
+
 /// How long a parameter may be.
 fn longest(parameter: &Parameter) -> usize {
     match &parameter.schema {
@@ -156,9 +187,15 @@ pub async fn hold<B: MessageBody>(
 /// Answers a method that the path does not have, with those that it has.
 pub async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
     let path = request.match_pattern().unwrap_or_default();
-    let methods: Vec<&str> = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method).collect();
+    let mut methods: Vec<&str> = ROUTES.iter().filter(|route| route.path == path).map(|route| route.method).collect();
     // What is not in the table is a page.
-    let allowed = if methods.is_empty() { Method::GET.to_string() } else { methods.join(", ") };
+    if methods.is_empty() {
+        methods.push(Method::GET.as_str());
+    }
+    if methods.contains(&Method::GET.as_str()) {
+        methods.push(Method::HEAD.as_str());
+    }
+    let allowed = methods.join(", ");
     let mut response = ApiError::new(Code::MethodNotAllowed).error_response();
     if let Ok(allowed) = HeaderValue::from_str(&allowed) {
         response.headers_mut().insert(ALLOW, allowed);
@@ -177,6 +214,9 @@ impl Modify for Everywhere {
             bound(operation);
             if !Promise::of(operation).media_types.is_empty() {
                 answer(operation, "406", "The client takes nothing of what this answers with");
+            }
+            if operation.request_body.is_some() {
+                answer(operation, "408", "The body took too long");
             }
             answer(operation, "422", "A parameter is unknown");
             answer(operation, "429", "Too many requests");

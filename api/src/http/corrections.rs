@@ -13,6 +13,7 @@ use super::body;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use crate::app::App;
+use crate::error::AppError;
 use crate::exact;
 use crate::rights::Right;
 use crate::shapes::{Money, Opaque, Slug};
@@ -82,11 +83,38 @@ pub async fn reverse(
     let customer = customer.map_err(|error| ApiError::field("/customer", error.to_string()))?;
     let item = Correction { transfer: TransferId(id), customer, amount: asked.amount };
     let ground = Ground { reason, on: asked.date };
-    match web::block(move || corrections::ask(&app, Kind::Reverse, &[item], &ground, &actor)).await?? {
+    let asked = web::block(move || corrections::ask(&app, Kind::Reverse, &[item], &ground, &actor)).await?;
+    match asked.map_err(refused)? {
         Asked::Done(corrections) => Ok(HttpResponse::Ok().json(Reversed { corrections, waits: None })),
         Asked::Waits(view) => {
             Ok(HttpResponse::Accepted().json(Reversed { corrections: Vec::new(), waits: Some(*view) }))
         }
+    }
+}
+
+/// The problem of a reversal, with the field that the ledger refuses.
+fn refused(error: AppError) -> ApiError {
+    let field = match &error {
+        AppError::Items { refused, .. } => {
+            refused.first().and_then(|item| Some((field_of(item.code)?, item.detail.clone())))
+        }
+        _ => None,
+    };
+    let problem = ApiError::from(error);
+    match field {
+        Some((pointer, detail)) => problem.at(pointer, detail),
+        None => problem,
+    }
+}
+
+/// The field that a refusal of the ledger's speaks of; none where it is the transfer itself.
+fn field_of(code: &str) -> Option<&'static str> {
+    match code {
+        "amount_not_positive" | "amount_not_exact" | "credit_more_than_owed" | "reversal_more_than_original" => {
+            Some("/amount")
+        }
+        "date_in_future" | "date_before_original" => Some("/date"),
+        _ => None,
     }
 }
 

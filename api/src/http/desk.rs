@@ -15,9 +15,10 @@ use crate::error::AppResult;
 use crate::rights::Right;
 use crate::shapes::{Slug, Version};
 use crate::use_cases::claims::ClaimAnswer;
+use crate::use_cases::claims::assign::{self, Assignment};
 use crate::use_cases::claims::claimant::Words;
 use crate::use_cases::claims::decision::{self, NewDecision, Signature};
-use crate::use_cases::claims::review::{self, Assignment, Command, Question};
+use crate::use_cases::claims::review::{self, Command, Question};
 use crate::use_cases::claims::status::{self, Viewer};
 use crate::use_cases::claims::triage::{self, SecondWord};
 use crate::use_cases::once::{self, Once};
@@ -129,7 +130,8 @@ pub async fn release(
 
 /// Give a claim to somebody
 ///
-/// It is the first that he gets next, and nobody else gets it.
+/// It is the first that he gets next, and nobody else gets it. Refused where it would not come to him: to whoever does not
+/// work on claims or for their service, or has not set himself up.
 #[utoipa::path(
     post, path = "/v1/claims/{id}/assign", tag = "desk", operation_id = "assign_claim",
     params(
@@ -151,7 +153,7 @@ pub async fn assign(
     let wanted: Assignment = parse(&body)?;
     let caller = Caller::Staff(actor, reader.clone());
     act(app, &request, &body, id, caller, move |_, connection, actor, at| {
-        review::assign(connection, &reader, id, &wanted, actor, at)
+        assign::assign(connection, &reader, id, &wanted, actor, at)
     })
     .await
 }

@@ -1,13 +1,14 @@
 //! The documentation of the API, made from the code and served without a network, and the first page.
 
 use actix_web::http::header::LOCATION;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
 
 use super::contract::{Contract, Everywhere};
 use super::credentials::Credentials;
+use super::mailbox;
 use super::problem::{ApiError, ApiResult, Code};
 use crate::app::App;
 
@@ -205,8 +206,8 @@ struct Home {
 const MAX_SHOWN: i64 = 100;
 
 /// The first page: what this is and where to go.
-pub async fn home(app: web::Data<App>) -> ApiResult<HttpResponse> {
-    let shows_mail = app.settings.smtp_url.is_none() && !app.settings.production;
+pub async fn home(app: web::Data<App>, request: HttpRequest) -> ApiResult<HttpResponse> {
+    let shows_mail = mailbox::is_shown(&app, &request);
     let incidents =
         web::block(move || app.store.with(|connection| redress_store::incidents::names(connection, "", MAX_SHOWN)))
             .await??;

@@ -22,6 +22,7 @@ use crate::use_cases::ledger;
 #[serde(deny_unknown_fields)]
 pub struct At {
     /// As it stood then; now when none. The answer for an instant never changes.
+    #[serde(default, deserialize_with = "crate::instant::option")]
     pub at: Option<DateTime<Utc>>,
 }
 
@@ -65,6 +66,7 @@ pub struct TransfersAfter {
     #[param(minimum = 1, maximum = 500)]
     pub limit: Option<i64>,
     /// Only what was recorded until then; the first page says until when, and the next ones keep to it.
+    #[serde(default, deserialize_with = "crate::instant::option")]
     pub at: Option<DateTime<Utc>>,
 }
 

@@ -1,6 +1,6 @@
 //! The development page of mail: what would have been sent, when no SMTP server is configured.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
 use super::problem::{ApiError, ApiResult, Code};
@@ -9,6 +9,8 @@ use crate::mail;
 
 /// How many mails the page shows.
 const SHOWN: usize = 50;
+/// What proxies add to what they pass on.
+const FORWARDED: [&str; 2] = ["x-forwarded-for", "forwarded"];
 
 #[derive(Template)]
 #[template(path = "mailbox.html")]
@@ -24,9 +26,18 @@ struct Shown {
     text: String,
 }
 
-/// The newest mails of the folder. Not found where mail really goes out.
-pub async fn list(app: web::Data<App>) -> ApiResult<HttpResponse> {
-    if app.settings.smtp_url.is_some() || app.settings.production {
+/// Whether this page is there for whoever asks: not where mail really goes out, and for the machine itself only, since the
+/// mails have claimants' names, addresses and codes.
+pub(super) fn is_shown(app: &App, request: &HttpRequest) -> bool {
+    let is_here = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    // What a proxy on this machine passes on comes from elsewhere.
+    let is_passed_on = FORWARDED.iter().any(|name| request.headers().contains_key(*name));
+    app.settings.smtp_url.is_none() && !app.settings.production && is_here && !is_passed_on
+}
+
+/// The newest mails of the folder.
+pub async fn list(app: web::Data<App>, request: HttpRequest) -> ApiResult<HttpResponse> {
+    if !is_shown(&app, &request) {
         return Err(ApiError::new(Code::NotFound));
     }
     let folder = mail::folder(&app.settings);

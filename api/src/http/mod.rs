@@ -1,6 +1,7 @@
 //! The server: every route on one screen, what stands before them, and how it starts and stops.
 
 mod act;
+mod answers;
 pub mod api_keys;
 pub mod audit;
 pub mod body;
@@ -42,6 +43,7 @@ pub mod staff;
 pub mod table;
 pub mod upload;
 pub mod webhooks;
+mod words;
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -229,8 +231,10 @@ pub fn start(app: App, listener: TcpListener, handle_signals: bool) -> AppResult
                     .add((header::REFERRER_POLICY, "no-referrer"))
                     .add((header::X_FRAME_OPTIONS, "DENY")),
             )
+            .wrap(from_fn(answers::no_store))
             .wrap(Compress::default())
             .wrap(from_fn(operations::request_id))
+            .wrap(from_fn(answers::head_as_get))
             .wrap(TracingLogger::<operations::RootSpan>::new())
             .configure(routes)
     })

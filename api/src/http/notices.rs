@@ -22,6 +22,8 @@ pub struct TroubledNotices {
 }
 
 /// List notices that could not be sent or came back
+///
+/// Of the services that the member works for.
 #[utoipa::path(
     get, path = "/v1/notices", tag = "operations", operation_id = "list_troubled_notices",
     responses(
@@ -31,7 +33,7 @@ pub struct TroubledNotices {
 )]
 pub async fn list(app: web::Data<App>, staff: Staff) -> ApiResult<HttpResponse> {
     staff.may(Right::ReadNotices)?;
-    let notices = web::block(move || desk::troubled(&app)).await??;
+    let notices = web::block(move || desk::troubled(&app, staff.member().services.as_deref())).await??;
     Ok(HttpResponse::Ok().json(TroubledNotices { notices }))
 }
 

@@ -9,9 +9,10 @@ use actix_web::{HttpMessage, HttpResponse, web};
 use chrono::Utc;
 use redress_store::{StoreError, health, migrations};
 use serde::Serialize;
-use tracing_actix_web::{DefaultRootSpanBuilder, RequestId, RootSpanBuilder};
+use tracing_actix_web::{RequestId, RootSpanBuilder};
 use utoipa::ToSchema;
 
+use super::contract::Contract;
 use super::intake::Intake;
 use super::metrics::Metrics;
 use super::problem::{ApiError, ApiResult, Code};
@@ -19,6 +20,8 @@ use crate::app::App;
 
 /// A notice that waits longer than this says that the worker stands still.
 const MAX_OUTBOX_AGE_SECONDS: i64 = 15 * 60;
+/// The most wrong fields of one request that the log names.
+const MAX_LOGGED: usize = 10;
 
 /// Is it alive?
 ///
@@ -134,23 +137,35 @@ impl RootSpanBuilder for RootSpan {
             method = %request.method(),
             route = request.match_pattern().unwrap_or_default(),
             request_id = id,
-            http.status_code = tracing::field::Empty,
-            otel.status_code = tracing::field::Empty,
-            exception.message = tracing::field::Empty,
-            exception.details = tracing::field::Empty,
         )
     }
 
     fn on_request_end<B: MessageBody>(span: tracing::Span, outcome: &Result<ServiceResponse<B>, actix_web::Error>) {
-        // What is added to a span later is read and written anew with all of it; of what went well the line below says enough.
-        if !matches!(outcome, Ok(response) if response.response().error().is_none()) {
-            DefaultRootSpanBuilder::on_request_end(span.clone(), outcome);
-        }
-        let status = match outcome {
-            Ok(response) => response.status().as_u16(),
-            Err(error) => error.as_response_error().status_code().as_u16(),
+        let (status, error) = match outcome {
+            Ok(response) => (response.status(), response.response().error()),
+            Err(error) => (error.as_response_error().status_code(), Some(error)),
         };
-        span.in_scope(|| tracing::info!(status, "answered"));
+        let contract = outcome.as_ref().ok().and_then(|response| response.request().app_data::<web::Data<Contract>>());
+        span.in_scope(|| {
+            if let Some(error) = error.and_then(actix_web::Error::as_error::<ApiError>) {
+                refused(status, error, contract.map(|contract| &***contract));
+            }
+            tracing::info!(status = status.as_u16(), "answered");
+        });
+    }
+}
+
+/// Logs why a request was refused: the code and the fields, and none of the words, which quote what was sent.
+fn refused(status: StatusCode, error: &ApiError, contract: Option<&Contract>) {
+    let fields = error.pointers().take(MAX_LOGGED).map(|pointer| match contract {
+        Some(contract) if contract.names(pointer) => pointer,
+        _ => "(a name of the sender's)",
+    });
+    let fields = fields.collect::<Vec<_>>().join(" ");
+    if status.is_server_error() {
+        tracing::error!(code = error.code(), fields, "not answered");
+    } else {
+        tracing::warn!(code = error.code(), fields, "refused");
     }
 }
 

@@ -151,6 +151,8 @@ codes! {
     ScannerUnavailable = ("scanner_unavailable", SERVICE_UNAVAILABLE, "Files cannot be checked at the moment; nothing was kept");
     /// The file was not here in time.
     UploadTooSlow = ("upload_too_slow", REQUEST_TIMEOUT, "The upload took too long");
+    /// The body, or the next piece of it, was not here in time.
+    BodyTooSlow = ("body_too_slow", REQUEST_TIMEOUT, "The body took too long");
     /// Too much is under way.
     Busy = ("busy", SERVICE_UNAVAILABLE, "Too much is under way at the moment; nothing was kept");
     /// The database cannot be reached.
@@ -167,8 +169,7 @@ const RETRY_IN_FLIGHT: HeaderValue = HeaderValue::from_static("1");
 const RETRY_UNAVAILABLE: HeaderValue = HeaderValue::from_static("5");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
-/// An error of a handler.
-#[derive(Debug)]
+/// An error of a handler. What it says for logs quotes nothing of what was sent: that may be a password or a telephone number.
 pub struct ApiError {
     code: Code,
     detail: Option<String>,
@@ -202,10 +203,28 @@ impl ApiError {
         Self::fields(vec![FieldError { pointer: pointer.into(), detail: detail.into() }])
     }
 
+    /// The same, with the field that it is about.
+    #[must_use]
+    pub fn at(mut self, pointer: &str, detail: impl Into<String>) -> Self {
+        self.errors.push(FieldError { pointer: pointer.to_owned(), detail: detail.into() });
+        self
+    }
+
     /// Too much was asked; so many seconds later it may be asked again.
     #[must_use]
     pub fn too_many(seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..Self::new(Code::TooManyRequests) }
+    }
+
+    /// Its stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code.parts().0
+    }
+
+    /// Where the fields stand that are wrong; the names in it may be the sender's own.
+    pub fn pointers(&self) -> impl Iterator<Item = &str> {
+        self.errors.iter().map(|error| error.pointer.as_str())
     }
 
     /// The problem as it is sent.
@@ -225,8 +244,13 @@ impl ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (code, ..) = self.code.parts();
-        f.write_str(self.detail.as_deref().unwrap_or(code))
+        f.write_str(self.code())
+    }
+}
+
+impl fmt::Debug for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -258,7 +282,7 @@ impl From<AppError> for ApiError {
         match error {
             // What the command line calls a flag is a parameter here.
             AppError::Usage(detail) => match detail.strip_prefix("--").and_then(|rest| rest.split_once(' ')) {
-                Some((flag, why)) => Self::field(format!("/{flag}"), why),
+                Some((flag, why)) => Self::field(format!("/{}", flag.trim_end_matches(':')), why),
                 None => Self::with_detail(Code::InvalidRequest, detail),
             },
             AppError::Invalid(detail) | AppError::Refused(detail) => Self::with_detail(Code::InvalidRequest, detail),
@@ -267,7 +291,9 @@ impl From<AppError> for ApiError {
             AppError::Later(seconds) => Self::too_many(seconds),
             AppError::Forbidden(detail) => Self::with_detail(Code::Forbidden, detail),
             AppError::Claim(refusal) => claim_refused(refusal),
-            AppError::Items { refused, .. } => movements_refused(&refused),
+            AppError::Items { ref refused, .. } => {
+                Self::with_detail(movement_code(refused.first().map(|item| item.code)), error.to_string())
+            }
             AppError::Store(error) => error.into(),
             AppError::Embedded(error) => unavailable(&error),
             error @ (AppError::Io { .. } | AppError::Backup(_)) => internal(&error),
@@ -293,21 +319,13 @@ fn claim_refused(refusal: Refusal) -> ApiError {
     }
 }
 
-/// The problem of a batch that was refused whole: the code of its first item's kind, and every item by its place.
-fn movements_refused(items: &[crate::use_cases::credits::ItemRefusal]) -> ApiError {
-    let code = match items.first().map(|item| item.code) {
+/// The code of a batch that was refused whole, by what its first item is refused for.
+fn movement_code(refused: Option<&str>) -> Code {
+    match refused {
         Some("credit_unknown") => Code::NotFound,
         Some("transfer_reversed_already") => Code::ReversedAlready,
         _ => Code::MovementRefused,
-    };
-    let errors = items
-        .iter()
-        .map(|item| FieldError {
-            pointer: format!("/{}", item.index),
-            detail: format!("{}: {}", item.code, item.detail),
-        })
-        .collect();
-    ApiError { errors, ..ApiError::new(code) }
+    }
 }
 
 /// The problem of a path that cannot be read.

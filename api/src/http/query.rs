@@ -48,8 +48,6 @@ pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> ApiResult<T> {
         return Err(ApiError::field(format!("/{name}"), "has the character U+0000"));
     }
     let reader = serde_urlencoded::Deserializer::new(form_urlencoded::parse(text));
-    serde_path_to_error::deserialize(reader).map_err(|error| {
-        let pointer = super::body::pointer_of(error.path());
-        ApiError::field(pointer, error.into_inner().to_string())
-    })
+    serde_path_to_error::deserialize(reader)
+        .map_err(|error| super::body::fault(super::body::pointer_of(error.path()), &error.inner().to_string()))
 }

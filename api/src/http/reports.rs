@@ -33,6 +33,7 @@ pub struct OfIncidentAt {
     #[param(inline, value_type = Option<Slug>)]
     pub incident: Option<String>,
     /// As it stood then; the answer never changes.
+    #[serde(default, deserialize_with = "crate::instant::option")]
     pub at: Option<DateTime<Utc>>,
 }
 

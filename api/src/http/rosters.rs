@@ -3,12 +3,14 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::StreamExt;
 use redress_domain::id::IncidentId;
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 use utoipa::{IntoParams, ToSchema};
 
+use super::body;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
 use super::query::query;
@@ -67,14 +69,14 @@ pub async fn import(
 ) -> ApiResult<HttpResponse> {
     let actor = staff.may_everywhere(Right::ImportRosters)?;
     let Belongs { incident } = query(&request)?;
-    let kind = match request.content_type() {
-        "text/csv" => "csv",
-        "application/x-ndjson" => "ndjson",
-        _ => {
-            let detail = "send Content-Type: text/csv or application/x-ndjson";
-            return Err(ApiError::with_detail(Code::UnsupportedMediaType, detail));
-        }
+    let kinds = [("text/csv", "csv"), ("application/x-ndjson", "ndjson")];
+    let Some((_, kind)) = kinds.into_iter().find(|(content_type, _)| body::declares(&request, content_type)) else {
+        let detail = "send Content-Type: text/csv or application/x-ndjson";
+        return Err(ApiError::with_detail(Code::UnsupportedMediaType, detail));
     };
+    if body::declared_length(&request).is_some_and(|length| length > MAX_ROSTER) {
+        return Err(too_large());
+    }
     let upload = Upload::begin(&app, kind)?;
     let upload = upload.receive(payload).await?;
     let done = web::block(move || {
@@ -88,6 +90,10 @@ pub async fn import(
     .await??;
     let rosters::Imported { accepted, refused, first_refusals, .. } = done;
     Ok(HttpResponse::Ok().json(RosterImported { accepted, refused, first_refusals }))
+}
+
+fn too_large() -> ApiError {
+    ApiError::with_detail(Code::BodyTooLarge, format!("at most {MAX_ROSTER} bytes are taken"))
 }
 
 /// A file under way; gone when it is dropped.
@@ -109,12 +115,12 @@ impl Upload {
     /// Writes the body to the disk, a piece at a time.
     async fn receive(mut self, mut payload: web::Payload) -> ApiResult<Self> {
         let mut length = 0_u64;
-        while let Some(piece) = payload.next().await {
+        // A large roster may take its time, but not stand still.
+        while let Some(piece) = timeout(body::BODY_TIMEOUT, payload.next()).await.map_err(|_| body::too_slow())? {
             let piece = piece.map_err(|error| ApiError::with_detail(Code::MalformedBody, error.to_string()))?;
             length += u64::try_from(piece.len()).unwrap_or(u64::MAX);
             if length > MAX_ROSTER {
-                let detail = format!("at most {MAX_ROSTER} bytes are taken");
-                return Err(ApiError::with_detail(Code::BodyTooLarge, detail));
+                return Err(too_large());
             }
             let Some(mut file) = self.file.take() else { break };
             let path = self.path.display().to_string();

@@ -33,9 +33,9 @@ pub struct NewRun {
     pub incident: String,
     /// Only these policies; all when none.
     #[serde(default)]
-    #[validate(length(max = MAX_POLICIES))]
-    #[schema(value_type = Vec<Slug>, max_items = 1000)]
-    pub policies: Vec<String>,
+    #[validate(length(min = 1, max = MAX_POLICIES, message = "must be 1 to 1000; all are meant when it is left out"))]
+    #[schema(value_type = Option<Vec<Slug>>, min_items = 1, max_items = 1000)]
+    pub policies: Option<Vec<String>>,
     /// Only say what would be issued; nothing is written.
     #[serde(default)]
     pub dry_run: bool,
@@ -45,7 +45,7 @@ impl NewRun {
     fn order(&self) -> ApiResult<Order> {
         let incident =
             IncidentId::parse(&self.incident).map_err(|error| ApiError::field("/incident", error.to_string()))?;
-        let policies = self.policies.iter().enumerate().map(|(place, name)| {
+        let policies = self.policies.iter().flatten().enumerate().map(|(place, name)| {
             PolicyId::parse(name).map_err(|error| ApiError::field(format!("/policies/{place}"), error.to_string()))
         });
         // How many workers share a run is the server's to say.
@@ -58,7 +58,7 @@ impl NewRun {
 #[serde(deny_unknown_fields)]
 pub struct Approval {
     /// The hash of the plan that was seen, or its first 16 digits or more.
-    #[validate(length(min = 16, max = 64))]
+    #[validate(length(min = 16, max = 64, message = "must have 16 to 64 digits"))]
     #[schema(min_length = 16, max_length = 64, pattern = "^[0-9a-f]+$")]
     pub plan: String,
 }

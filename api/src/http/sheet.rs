@@ -1,13 +1,13 @@
 //! `/v1/claims/file`: reports that came on paper or from elsewhere, many in one file, with the checks of any other.
 
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use super::act::{Refused, asked};
-use super::body::parse;
+use super::body::{self, parse};
 use super::headers::idempotency_key;
 use super::identity::Staff;
 use super::problem::{ApiError, ApiResult, Code, Problem};
@@ -56,12 +56,7 @@ pub async fn file(
 ) -> ApiResult<HttpResponse> {
     let actor = staff.may(Right::WorkClaims)?;
     let key = idempotency_key(&request)?;
-    if request.content_type() != "text/csv" {
-        return Err(ApiError::with_detail(Code::UnsupportedMediaType, "send Content-Type: text/csv"));
-    }
-    let too_large = || ApiError::with_detail(Code::BodyTooLarge, format!("at most {MAX_FILE} bytes are taken"));
-    let body = payload.to_bytes_limited(MAX_FILE).await.map_err(|_| too_large())?;
-    let body = body.map_err(|error| ApiError::with_detail(Code::MalformedBody, error.to_string()))?;
+    let body = body::whole(&request, payload, "text/csv", MAX_FILE).await?;
     let lines = lines_of(&body)?;
     let hash = hex::encode(Sha256::digest(&body));
     let once = Once { customer: String::new(), who: actor.name.clone(), key, request: asked(&request, &body) };

@@ -28,7 +28,7 @@ const MOST_DECIDED: i64 = 1_000_000_000;
 pub struct NewStaff {
     /// The name, which is never used twice.
     #[validate(length(min = 1, max = 64, message = "must have 1 to 64 characters"))]
-    #[schema(min_length = 1, max_length = 64, pattern = "^[^\\s\\x00-\\x1f\\x7f]+$")]
+    #[schema(min_length = 1, max_length = 64, pattern = "^[a-z0-9][a-z0-9._-]*$")]
     pub name: String,
     /// The role.
     pub role: Role,

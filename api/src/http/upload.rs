@@ -15,6 +15,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::body::declared_length;
 use super::problem::{ApiError, ApiResult, Code};
 use crate::use_cases::evidence::MAX_FILE;
 
@@ -155,9 +156,7 @@ fn is_code(text: &str) -> bool {
 
 /// Whether the body says itself that it is too large, before any of it is read.
 fn declared_too_large(request: &HttpRequest) -> bool {
-    let length = request.headers().get(actix_web::http::header::CONTENT_LENGTH);
-    let length = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
-    length.is_some_and(|length| length > (MAX_FILE + MAX_OVERHEAD) as u64)
+    declared_length(request).is_some_and(|length| length > (MAX_FILE + MAX_OVERHEAD) as u64)
 }
 
 fn too_large() -> ApiError {

@@ -41,8 +41,10 @@ pub struct CoverageQuery {
     #[param(min_length = 1, max_length = 64)]
     pub product: Option<String>,
     /// Since when it is held.
+    #[serde(default, deserialize_with = "crate::instant::option")]
     pub valid_from: Option<chrono::DateTime<chrono::Utc>>,
     /// Until when.
+    #[serde(default, deserialize_with = "crate::instant::option")]
     pub valid_until: Option<chrono::DateTime<chrono::Utc>>,
 }
 
@@ -121,6 +123,9 @@ pub fn answer(
         };
         if let Some(service) = query.service.as_ref().filter(|service| found.incident.service(service).is_none()) {
             return Ok(Err(("service", format!("{service} is not part of incident {}", query.incident))));
+        }
+        if query.valid_from.zip(query.valid_until).is_some_and(|(from, until)| until <= from) {
+            return Ok(Err(("valid_until", "must come after valid_from".to_owned())));
         }
         let mut services = Vec::new();
         for affected in &found.incident.services {

@@ -76,8 +76,10 @@ pub struct NewWindows {
 #[serde(deny_unknown_fields)]
 pub struct NewWindow {
     /// The first instant.
+    #[serde(deserialize_with = "crate::instant::required")]
     pub from: DateTime<Utc>,
     /// The first instant after it.
+    #[serde(deserialize_with = "crate::instant::required")]
     pub until: DateTime<Utc>,
     /// How badly: `degraded` or `unavailable`.
     #[schema(value_type = HowBadly, example = "unavailable")]

@@ -1,13 +1,14 @@
 //! Who may give commands, and in which role.
 
 use chrono::{DateTime, SubsecRound, Utc};
-use redress_domain::id::ServiceId;
+use redress_domain::id::{MAX_NAME_LENGTH, ServiceId};
 use redress_store::staff::{self, StaffMember};
 use redress_store::{Connection, StoreError, api_keys, sessions};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::catalogue::Page;
+use super::claims::assign::give_back;
 use super::enrolment::{self, Invitation};
 use crate::app::{Actor, App};
 use crate::error::{AppError, AppResult};
@@ -35,11 +36,22 @@ impl NewMember {
     }
 }
 
+/// Whether a new member may have a name: it stands for a person in the log, so that none may look like another's, like a
+/// claimant's (`customer:…`) or like everybody's (`*`).
+fn is_plain(name: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let plain = |byte: u8| letter(byte) || b"._-".contains(&byte);
+    name.len() <= MAX_NAME_LENGTH && name.bytes().next().is_some_and(letter) && name.bytes().all(plain)
+}
+
 /// Adds a member of staff, who sets himself up with the token of the answer.
 pub fn add(app: &App, new: &NewMember, actor: &Actor) -> AppResult<Invitation> {
     let name = &new.name;
-    redress_domain::id::CustomerId::parse(name)
-        .map_err(|error| AppError::Invalid(error.to_string().replace("customer", "staff name")))?;
+    if !is_plain(name) {
+        let why =
+            "a staff name may have only a-z, 0-9, dots, hyphens and underscores, and begins with a letter or digit";
+        return Err(AppError::Field("/name".into(), why.into()));
+    }
     if let Some(own) = new.decides_up_to {
         new.role.narrowed(own).map_err(|error| AppError::Field("/decides_up_to".into(), error))?;
     }
@@ -71,8 +83,13 @@ pub fn add(app: &App, new: &NewMember, actor: &Actor) -> AppResult<Invitation> {
 
 /// Adds whom the identity provider speaks of; his name must be nobody else's.
 pub(super) fn add_of_provider(connection: &mut Connection, person: &Person) -> AppResult<String> {
-    let name = redress_domain::id::CustomerId::parse(&person.name)
-        .map_err(|error| AppError::Invalid(error.to_string().replace("customer", "staff name")))?;
+    let name = &person.name;
+    // Providers have names in capitals and addresses; what stands in the log must all the same not look like a claimant's.
+    if !is_plain(&name.to_ascii_lowercase().replace('@', "-")) {
+        return Err(AppError::Invalid(format!(
+            "staff name {name:?} may have only letters, digits, dots, hyphens, underscores and @, and begins with a letter or digit"
+        )));
+    }
     let actor = Actor { name: name.to_string(), origin: "oidc".into() };
     let entry = actor.entry("staff.add", format!("staff {name}"), serde_json::json!({ "role": person.role }));
     let member = StaffMember {
@@ -100,11 +117,14 @@ pub(super) fn follow_role(connection: &mut Connection, before: &StaffMember, rol
     let actor = Actor { name: before.name.clone(), origin: "oidc".into() };
     let entry = actor.entry("staff.role", format!("staff {}", before.name), serde_json::json!({ "role": role }));
     staff::set_role(connection, &before.name, role.as_str())?;
+    if !Right::WorkClaims.is_of(role) {
+        give_back(connection, &before.name, &actor, entry.at)?;
+    }
     let after = StaffMember { role: role.as_str().to_owned(), ..before.clone() };
     Ok(redress_store::audit::append(connection, &[entry.before(before).after(&after)])?)
 }
 
-/// Takes a member's rights away, ends the sessions and revokes the keys.
+/// Takes a member's rights away, ends the sessions, revokes the keys, and gives his claims back to their queues.
 pub fn revoke(app: &App, name: &str, actor: &Actor) -> AppResult<DateTime<Utc>> {
     app.store.transaction(|connection| {
         let at = Utc::now().trunc_subsecs(6);
@@ -112,7 +132,8 @@ pub fn revoke(app: &App, name: &str, actor: &Actor) -> AppResult<DateTime<Utc>> 
         staff::revoke(connection, name, at)?;
         let sessions = sessions::end_all(connection, name, at)?;
         let keys = api_keys::revoke_all(connection, name, at)?;
-        let detail = serde_json::json!({ "sessions": sessions, "api_keys": keys });
+        let claims = give_back(connection, name, actor, at)?;
+        let detail = serde_json::json!({ "sessions": sessions, "api_keys": keys, "claims": claims });
         let entry = actor.entry("staff.revoke", format!("staff {name}"), detail);
         let after = StaffMember { revoked_at: Some(at), ..before.clone() };
         redress_store::audit::append(connection, &[entry.before(&before).after(&after)])?;

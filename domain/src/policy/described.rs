@@ -1,7 +1,12 @@
 //! What a policy is, for those who store it, publish it, and build forms from it.
 
+use rust_decimal::Decimal;
+
 use super::diagnostic::Diagnostic;
+use super::facts::{FactValue, Facts};
+use super::number::parse_decimal;
 use super::policy::Policy;
+use super::program::Source;
 use super::rules::{Action, AssetTerms, Basis, Cap, Document, Reason, Rule, Stacking};
 use super::types::Unit;
 use crate::asset::Asset;
@@ -146,6 +151,19 @@ impl Policy {
         &self.inner.notes
     }
 
+    /// The first money that a claimant stated finer than its asset can be, and the asset.
+    #[must_use]
+    pub fn finer_than_its_asset(&self, stated: &Facts) -> Option<(&str, &Asset)> {
+        let program = &self.inner.program;
+        program.slots.iter().find_map(|slot| {
+            let (Source::Claim(name), Some(Unit::Asset(at))) = (&slot.source, slot.kind.element().unit()) else {
+                return None;
+            };
+            let asset = program.names.assets.get(usize::from(at))?;
+            stated.get(name).is_some_and(|value| is_finer(value, asset.scale())).then_some((&**name, asset))
+        })
+    }
+
     /// The facts it reads, for forms and rosters.
     pub fn facts(&self) -> impl Iterator<Item = DeclaredFact<'_>> {
         let program = &self.inner.program;
@@ -164,6 +182,17 @@ impl Policy {
             required: slot.default.is_none() && !slot.optional,
             title: slot.title.as_ref(),
         })
+    }
+}
+
+/// Whether an amount has more places after the point than an asset has.
+fn is_finer(value: &FactValue, scale: u8) -> bool {
+    let finer = |number: Decimal| number.normalize().scale() > u32::from(scale);
+    match value {
+        FactValue::Number(number) => finer(*number),
+        FactValue::Text(text) => parse_decimal(text).is_some_and(finer),
+        FactValue::List(items) => items.iter().any(|item| is_finer(item, scale)),
+        FactValue::Bool(_) | FactValue::Window(_) => false,
     }
 }
 

@@ -56,6 +56,8 @@ pub struct ItemResult {
     /// Where it stands afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// Whether the decision waits for a second signature.
+    pub waits: bool,
     /// The code of what stands in the way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
@@ -73,6 +75,8 @@ pub struct BulkAnswer {
     pub hash: String,
     /// How many are decided.
     pub decided: usize,
+    /// How many of those wait for a second signature.
+    pub waiting: usize,
     /// How many are refused.
     pub refused: usize,
     /// Each, in the order of the request.
@@ -119,12 +123,13 @@ fn attempt(connection: &mut Connection, command: &Command<'_>, bulk: &BulkDecisi
         let refused = items.iter().filter(|item| item.code.is_some()).count();
         let hash = hash_of(bulk, command.reader, &items).map_err(Stopped::Failed)?;
         let decided = items.len() - refused;
-        let mut answer = BulkAnswer { committed: false, hash, decided, refused, items };
+        let waiting = items.iter().filter(|item| item.waits).count();
+        let mut answer = BulkAnswer { committed: false, hash, decided, waiting, refused, items };
         match &bulk.commit {
             None => Err(Stopped::Preview(Box::new(answer))),
             Some(hash) if *hash != answer.hash => Err(Stopped::Failed(Refusal::PreviewChanged.into())),
             Some(_) if refused > 0 && bulk.mode == Mode::AllOrNothing => {
-                answer.decided = 0;
+                (answer.decided, answer.waiting) = (0, 0);
                 Err(Stopped::Preview(Box::new(answer)))
             }
             Some(_) => {
@@ -138,22 +143,25 @@ fn attempt(connection: &mut Connection, command: &Command<'_>, bulk: &BulkDecisi
 /// Decides one claim, or says why it cannot be; only what is no fault of the claim ends the whole.
 fn one(connection: &mut Connection, command: &Command<'_>, claim: Uuid, new: &NewDecision) -> AppResult<ItemResult> {
     let mut version = None;
-    let decided = in_transaction(connection, |connection| -> AppResult<String> {
+    let decided = in_transaction(connection, |connection| -> AppResult<(String, bool)> {
         let case = Case::lock(connection, claim)?;
         command.reader.must_reach(&case, connection)?;
         version = Some(case.claim.version);
         decide(connection, command, claim, new, None)?;
-        Ok(Case::lock(connection, claim)?.claim.state)
+        let case = Case::lock(connection, claim)?;
+        let waits = case.proposed().is_some();
+        Ok((case.claim.state, waits))
     });
     let refused = |code: &str, detail: String| ItemResult {
         claim,
         version,
         status: None,
+        waits: false,
         code: Some(code.to_owned()),
         detail: Some(detail),
     };
     match decided {
-        Ok(status) => Ok(ItemResult { claim, version, status: Some(status), code: None, detail: None }),
+        Ok((status, waits)) => Ok(ItemResult { claim, version, status: Some(status), waits, code: None, detail: None }),
         Err(AppError::Claim(refusal)) => Ok(refused(refusal.code(), refusal.to_string())),
         Err(AppError::Store(StoreError::NotFound(_))) => Ok(refused("not_found", "there is no such claim".into())),
         Err(other) => Err(other),

@@ -1,6 +1,7 @@
 //! Claims, from the damage report on: one file a subject.
 
 mod aside;
+pub mod assign;
 pub mod bulk;
 mod case;
 pub mod claimant;

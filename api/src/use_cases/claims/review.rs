@@ -1,5 +1,4 @@
-//! What readers do with the claims on the desk: take the next one, give it to another, ask its claimant, take it up
-//! again, answer it.
+//! What readers do with the claims on the desk: take the next one, ask its claimant, take it up again, answer it.
 
 use chrono::{DateTime, Duration, Utc};
 use redress_domain::claim::ClaimMove;
@@ -8,7 +7,7 @@ use redress_domain::notice::Event;
 use redress_domain::review::{ANSWER_DAYS, next_reminder};
 use redress_store::notices::{self, NoticeRow};
 use redress_store::tasks::{self, Reach};
-use redress_store::{Connection, StoreError, claims, staff};
+use redress_store::{Connection, StoreError, claims};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -18,7 +17,7 @@ use super::case::Case;
 use super::claimant::Words;
 use super::{desk, now};
 use crate::app::{Actor, App};
-use crate::error::{AppError, AppResult};
+use crate::error::AppResult;
 use crate::refusal::Refusal;
 use crate::whole;
 
@@ -111,42 +110,6 @@ pub fn release(connection: &mut Connection, reader: &Reader, id: Uuid) -> AppRes
     let case = Case::lock(connection, id)?;
     reader.must_reach(&case, connection)?;
     Ok(tasks::release(connection, &case.claim.customer_id, id, &reader.name)?)
-}
-
-/// To whom a claim is given.
-#[derive(Debug, Clone, Deserialize, Validate, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Assignment {
-    /// The member of staff; nobody when null.
-    #[validate(length(min = 1, max = 64, message = "must have 1 to 64 characters"))]
-    #[schema(min_length = 1, max_length = 64)]
-    pub to: Option<String>,
-}
-
-/// Gives a claim to a reader, or to nobody.
-pub fn assign(
-    connection: &mut Connection,
-    reader: &Reader,
-    id: Uuid,
-    to: &Assignment,
-    actor: &Actor,
-    at: DateTime<Utc>,
-) -> AppResult<()> {
-    let mut case = Case::lock(connection, id)?;
-    reader.must_reach(&case, connection)?;
-    if let Some(name) = &to.to {
-        staff::find_active(connection, name).map_err(|error| match error {
-            StoreError::NotFound(what) => AppError::from(Refusal::field("/to", format!("there is no {what}"))),
-            other => other.into(),
-        })?;
-        must_be_another(&case, name)?;
-    }
-    let before = case.seen();
-    if !tasks::assign(connection, &case.claim.customer_id, id, to.to.as_deref())? {
-        return Err(Refusal::Conflict("nothing is to be done about this claim".into()).into());
-    }
-    case.touch(connection, at)?;
-    case.log(connection, actor, "claim.assign", serde_json::json!({ "to": to.to }), &before)
 }
 
 /// Refuses the reader of an appeal who decided what it is against.

@@ -1,8 +1,9 @@
 //! Notices that a person has to see: those that could not be sent, and those that came back. Names nobody.
 
 use chrono::{DateTime, Utc};
-use redress_store::audit;
+use redress_domain::id::ServiceId;
 use redress_store::notices::{self, NoticeRow};
+use redress_store::{audit, incidents};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -54,10 +55,14 @@ impl From<NoticeRow> for TroubledNotice {
     }
 }
 
-/// The newest notices in trouble.
-pub fn troubled(app: &App) -> AppResult<Vec<TroubledNotice>> {
+/// The newest notices in trouble, of these services; of all when none are named.
+pub fn troubled(app: &App, services: Option<&[ServiceId]>) -> AppResult<Vec<TroubledNotice>> {
     let limit = i64::try_from(MAX_AT_ONCE).unwrap_or(i64::MAX);
-    let rows = app.store.with(|connection| notices::troubled(connection, limit))?;
+    let rows = app.store.with(|connection| -> AppResult<_> {
+        let names: Option<Vec<&str>> = services.map(|services| services.iter().map(ServiceId::as_str).collect());
+        let keys = names.map(|names| incidents::service_keys(connection, &names)).transpose()?;
+        Ok(notices::troubled(connection, keys.as_deref(), limit)?)
+    })?;
     Ok(rows.into_iter().map(TroubledNotice::from).collect())
 }
 
