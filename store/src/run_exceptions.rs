@@ -8,16 +8,16 @@ use crate::runs::ExceptionRow;
 use crate::schema::{policy, policy_version, run_exception};
 
 /// A page of what a run set aside, by customer, after a row of it when one is given: each with its policy's name and the
-/// version's content hash.
+/// version's content hash; without them where nothing of a customer could be read.
 pub fn page(
     connection: &mut Connection,
     run_id: i64,
     after: Option<(&str, i32, &str)>,
     limit: i64,
-) -> StoreResult<Vec<(ExceptionRow, String, String)>> {
+) -> StoreResult<Vec<(ExceptionRow, Option<String>, Option<String>)>> {
     let mut query = run_exception::table
-        .inner_join(policy_version::table.on(policy_version::id.eq(run_exception::policy_version_id)))
-        .inner_join(policy::table.on(policy::id.eq(policy_version::policy_id)))
+        .left_join(policy_version::table.on(policy_version::id.eq(run_exception::policy_version_id)))
+        .left_join(policy::table.on(policy_version::policy_id.eq(policy::id)))
         .filter(run_exception::run_id.eq(run_id))
         .into_boxed();
     if let Some((customer, version, subject)) = after {
@@ -41,8 +41,8 @@ pub fn page(
                 run_exception::subject,
                 run_exception::reason,
             ),
-            policy::name,
-            policy_version::hash,
+            policy::name.nullable(),
+            policy_version::hash.nullable(),
         ))
         .load(connection)?)
 }

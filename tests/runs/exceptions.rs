@@ -8,6 +8,30 @@ use crate::harness::{INCIDENT, Redress};
 const ROSTER: &str = "customer,service,reference,kind,channel\n\
     a,melon,a-1,pass,\na,melon,a-2,pass,\nb,melon,b-1,pass,\nc,melon,c-1,pass,\nd,melon,d-1,pass,\ne,melon,e-1,pass,web\n";
 
+/// As only a hand at the database could have made it: neither the customer's id nor any policy can be told.
+#[test]
+fn a_customer_of_whom_nothing_can_be_read_is_listed_too() {
+    Redress::test(|redress| {
+        redress.with_incident().with_staff().with_policies(&["melon"]).with_budget("melon", "day:melon", "100");
+        let roster = redress.file("roster.csv", ROSTER);
+        redress.run(&["roster", "import", &roster, "--incident", INCIDENT]).succeeds();
+        redress.sql("UPDATE holding SET customer_id = 'no name ' || reference WHERE customer_id IN ('a', 'b')");
+        redress.issue();
+        let first = redress.json(&["run", "exceptions", "1", "--limit", "3"]);
+        let cursor = first["next"].as_str().unwrap();
+        let rest = redress.json(&["run", "exceptions", "1", "--limit", "3", "--cursor", cursor]);
+        let customers = |page: &Value| -> Vec<(String, bool)> {
+            let all = page["exceptions"].as_array().unwrap().iter();
+            all.map(|one| (one["customer"].as_str().unwrap().to_owned(), one["policy"].is_null())).collect()
+        };
+        let expected =
+            [("c", false), ("d", false), ("no name a-1", true), ("no name a-2", true), ("no name b-1", true)];
+        let found = [customers(&first), customers(&rest)].concat();
+        assert_eq!(found, expected.map(|(name, unread)| (name.to_owned(), unread)));
+        redress.run(&["run", "exceptions", "1"]).succeeds();
+    });
+}
+
 #[test]
 fn whom_a_run_set_aside_is_listed_in_pages() {
     Redress::test(|redress| {

@@ -20,7 +20,10 @@ pub(super) fn run(app: &App, args: &ExceptionArgs, format: Format) -> AppResult<
         let rows: Vec<Vec<String>> = page
             .exceptions
             .iter()
-            .map(|one| vec![one.customer.clone(), one.policy.clone(), one.subject.clone(), one.reason.clone()])
+            .map(|one| {
+                let policy = one.policy.clone().unwrap_or_default();
+                vec![one.customer.clone(), policy, one.subject.clone(), one.reason.clone()]
+            })
             .collect();
         table(&["customer", "policy", "subject", "reason"], &rows);
         if let Some(next) = &page.next {

@@ -19,10 +19,12 @@ pub const MAX_PAGE: i64 = 500;
 pub struct ExceptionView {
     /// Whose it is.
     pub customer: String,
-    /// The policy that was applied.
-    pub policy: String,
+    /// The policy that was applied; none where nothing of the customer could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// The content hash of its version.
-    pub version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// What it was applied to: a holding's reference or a claim's id.
     #[schema(example = "holding/sub-1")]
     pub subject: String,
@@ -62,15 +64,14 @@ pub fn page(app: &App, run: i64, cursor: Option<&str>, limit: i64) -> AppResult<
 
 /// Where a page ended, as a text that means nothing to anybody else: no customer stands in a URL.
 fn write_cursor(row: &ExceptionRow) -> String {
-    hex::encode(format!("{} {} {}", row.policy_version_id, row.customer_id, row.subject))
+    let place = (&row.customer_id, row.policy_version_id, &row.subject);
+    hex::encode(serde_json::json!(place).to_string())
 }
 
 fn read_cursor(text: &str) -> AppResult<(String, i32, String)> {
     let read = || {
-        let text = String::from_utf8(hex::decode(text).ok()?).ok().filter(|text| !text.contains('\0'))?;
-        let mut parts = text.splitn(3, ' ');
-        let version = parts.next()?.parse().ok()?;
-        Some((parts.next()?.to_owned(), version, parts.next()?.to_owned()))
+        let place: (String, i32, String) = serde_json::from_slice(&hex::decode(text).ok()?).ok()?;
+        (!place.0.contains('\0') && !place.2.contains('\0')).then_some(place)
     };
     read().ok_or_else(|| AppError::Field("/cursor".into(), "is not one that an earlier page gave".into()))
 }
