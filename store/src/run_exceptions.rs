@@ -7,14 +7,17 @@ use crate::error::StoreResult;
 use crate::runs::ExceptionRow;
 use crate::schema::{policy, policy_version, run_exception};
 
-/// A page of what a run set aside, by customer, after a row of it when one is given: each with its policy's name and the
-/// version's content hash; without them where nothing of a customer could be read.
+/// What a run set aside, with its policy's name and the version's content hash; without them where nothing of a customer could be
+/// read.
+pub type SetAside = (ExceptionRow, Option<String>, Option<String>);
+
+/// A page of what a run set aside, by customer, after a row of it when one is given.
 pub fn page(
     connection: &mut Connection,
     run_id: i64,
     after: Option<(&str, i32, &str)>,
     limit: i64,
-) -> StoreResult<Vec<(ExceptionRow, Option<String>, Option<String>)>> {
+) -> StoreResult<Vec<SetAside>> {
     let mut query = run_exception::table
         .left_join(policy_version::table.on(policy_version::id.eq(run_exception::policy_version_id)))
         .left_join(policy::table.on(policy_version::policy_id.eq(policy::id)))
