@@ -28,6 +28,7 @@ mod lessons;
 mod limits;
 mod mail;
 mod oidc;
+mod parquet;
 mod peer;
 mod programmes;
 mod rights;

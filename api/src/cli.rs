@@ -252,7 +252,7 @@ pub enum PolicyCommand {
     Simulate {
         /// The policy's file
         policy: PathBuf,
-        /// The roster's file, CSV or NDJSON
+        /// The roster's file, CSV, NDJSON or Parquet
         #[arg(long, value_name = "FILE")]
         roster: PathBuf,
         /// The incident's file, to need no installation; then claims and the version in force are left out
@@ -308,9 +308,9 @@ pub enum ClaimCommand {
 /// `roster …`
 #[derive(Debug, Subcommand)]
 pub enum RosterCommand {
-    /// Import holdings from CSV or NDJSON; what cannot be used is refused row by row, with its reason, and makes it exit 1
+    /// Import holdings from CSV, NDJSON or Parquet; what cannot be used is refused row by row, with its reason, and makes it exit 1
     Import {
-        /// The file, .csv or .ndjson: customer, service, reference, kind, and if you like product, valid_from,
+        /// The file, .csv, .ndjson or .parquet: customer, service, reference, kind, and if you like product, valid_from,
         /// valid_until (2022-10-11T00:00:00+09:00); any other column is an attribute, in NDJSON those stand in "attributes"
         file: PathBuf,
         /// The incident

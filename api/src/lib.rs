@@ -23,6 +23,7 @@ pub mod instant;
 pub mod mail;
 pub mod outgoing;
 pub mod outputs;
+pub mod parquet_rows;
 pub mod passwords;
 pub mod policy_cache;
 pub mod refusal;

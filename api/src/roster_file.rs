@@ -1,4 +1,4 @@
-//! Reading a roster's file row by row, CSV or NDJSON, in bounded memory: importing and simulating share it.
+//! Reading a roster's file row by row, CSV, NDJSON or Parquet, in bounded memory: importing and simulating share it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -10,12 +10,13 @@ use sha2::{Digest, Sha256};
 
 use crate::csv_rows::{Fault, Row, Rows};
 use crate::error::{AppError, AppResult};
+use crate::parquet_rows;
 
 /// The longest line of an NDJSON roster; as long as a row of CSV may be.
 const MAX_LINE_LENGTH: usize = 64 * 1024;
 const BUFFER: usize = 1 << 18;
 
-/// Takes a row: its line, counted from 1, and the holding or the reason why it is none.
+/// Takes a row: its line (of a Parquet file, its number), counted from 1, and the holding or the reason why it is none.
 pub type Taker<'a> = dyn FnMut(i64, Result<Holding, String>) -> AppResult<()> + 'a;
 
 /// Reads every row of a roster. A file that is no roster at all is an error that names line and column.
@@ -23,7 +24,10 @@ pub fn each_row(file: &Path, take: &mut Taker<'_>) -> AppResult<()> {
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("csv") => each_csv_row(file, take),
         Some("ndjson" | "jsonl") => each_json_row(file, take),
-        _ => Err(AppError::Invalid(format!("{}: a roster is a .csv, .ndjson or .jsonl file", file.display()))),
+        Some("parquet") => each_parquet_row(file, take),
+        _ => {
+            Err(AppError::Invalid(format!("{}: a roster is a .csv, .ndjson, .jsonl or .parquet file", file.display())))
+        }
     }
 }
 
@@ -83,6 +87,24 @@ fn each_json_row(file: &Path, take: &mut Taker<'_>) -> AppResult<()> {
             Ok(text) => take(line, parse_json(text.trim_end()).map_err(|error| error.to_string()))?,
             Err(_) => take(line, Err("the line is not UTF-8 text".into()))?,
         }
+    }
+    Ok(())
+}
+
+fn each_parquet_row(file: &Path, take: &mut Taker<'_>) -> AppResult<()> {
+    let fault = |fault: parquet_rows::Fault| AppError::Invalid(format!("{}: {fault}", file.display()));
+    let rows = parquet_rows::Rows::open(file).map_err(fault)?;
+    let columns = Columns::from_header(rows.names())
+        .map_err(|error| AppError::Invalid(format!("{}: {}", file.display(), error.message)))?;
+    for (number, cells) in (1_i64..).zip(rows) {
+        let cells = cells.map_err(|read| AppError::Invalid(format!("{}: row {number}: {read}", file.display())))?;
+        let holding = match cells.iter().find(|cell| cell.contains('\0')) {
+            Some(_) => Err("a text has a NUL character".to_owned()),
+            None => {
+                columns.parse(&cells.iter().map(String::as_str).collect::<Vec<_>>()).map_err(|error| error.to_string())
+            }
+        };
+        take(number, holding)?;
     }
     Ok(())
 }
