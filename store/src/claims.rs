@@ -396,23 +396,7 @@ pub fn advance(
     to: ClaimState,
     at: DateTime<Utc>,
 ) -> StoreResult<bool> {
-    let from: Vec<&str> = action.legal_from().map(ClaimState::as_str).collect();
-    let target = claim::table.find((id, customer)).filter(claim::state.eq_any(from));
-    let set = (claim::state.eq(to.as_str()), claim::version.eq(claim::version + 1), claim::updated_at.eq(at));
-    let moved = match action {
-        ClaimMove::Issue => {
-            let first = diesel::dsl::sql::<Nullable<Timestamptz>>("coalesce(claim.credited_at, ")
-                .bind::<Timestamptz, _>(at)
-                .sql(")");
-            diesel::update(target).set((set, claim::credited_at.eq(first))).execute(connection)?
-        }
-        // What was credited cannot be taken back; what is taken back may be claimed again.
-        ClaimMove::Withdraw => diesel::update(target.filter(claim::credited_at.is_null()))
-            .set((set, claim::loss.eq(None::<Uuid>)))
-            .execute(connection)?,
-        _ => diesel::update(target).set(set).execute(connection)?,
-    };
-    Ok(moved == 1)
+    Ok(advance_all(connection, &[(customer, id)], action, to, at)? == 1)
 }
 
 /// Claims of a service that wait for a policy, by id after `after`, locked until the transaction ends; a claim that
@@ -516,19 +500,22 @@ pub fn assessments(connection: &mut Connection, customer: &str, id: Uuid) -> Sto
 /// Moves several claims the same way, as [`advance`] does one; returns how many stood where that is legal.
 pub fn advance_all(
     connection: &mut Connection,
-    claims: &[(String, Uuid)],
+    claims: &[(impl AsRef<str>, Uuid)],
     action: ClaimMove,
     to: ClaimState,
     at: DateTime<Utc>,
 ) -> StoreResult<usize> {
     let from: Vec<&str> = action.legal_from().map(ClaimState::as_str).collect();
-    let (customers, ids): (Vec<&str>, Vec<Uuid>) = claims.iter().map(|(customer, id)| (customer.as_str(), *id)).unzip();
-    // Diesel has no words for an update that joins a list of pairs.
+    let (customers, ids): (Vec<&str>, Vec<Uuid>) = claims.iter().map(|(customer, id)| (customer.as_ref(), *id)).unzip();
+    // What was credited cannot be taken back; what is taken back may be claimed again. Diesel has no words for an update that joins
+    // a list of pairs.
     Ok(diesel::sql_query(
         "UPDATE claim SET state = $3, version = version + 1, updated_at = $4,
-                          credited_at = CASE WHEN $5 THEN coalesce(credited_at, $4) ELSE credited_at END
+                          credited_at = CASE WHEN $5 THEN coalesce(credited_at, $4) ELSE credited_at END,
+                          loss = CASE WHEN $7 THEN NULL ELSE loss END
          FROM unnest($1, $2) AS pair (customer_id, id)
-         WHERE claim.customer_id = pair.customer_id COLLATE \"C\" AND claim.id = pair.id AND claim.state = ANY ($6)",
+         WHERE claim.customer_id = pair.customer_id COLLATE \"C\" AND claim.id = pair.id AND claim.state = ANY ($6)
+           AND NOT ($7 AND claim.credited_at IS NOT NULL)",
     )
     .bind::<Array<Text>, _>(customers)
     .bind::<Array<SqlUuid>, _>(ids)
@@ -536,5 +523,6 @@ pub fn advance_all(
     .bind::<Timestamptz, _>(at)
     .bind::<Bool, _>(action == ClaimMove::Issue)
     .bind::<Array<Text>, _>(from)
+    .bind::<Bool, _>(action == ClaimMove::Withdraw)
     .execute(connection)?)
 }

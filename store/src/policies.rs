@@ -179,6 +179,16 @@ pub fn short(hash: &str) -> &str {
     hash.get(..12).unwrap_or(hash)
 }
 
+/// The columns of a [`VersionInForce`].
+const VERSION: (
+    policy_version::id,
+    policy::id,
+    policy::name,
+    policy::service_id,
+    policy_version::hash,
+    policy_version::source,
+) = (policy_version::id, policy::id, policy::name, policy::service_id, policy_version::hash, policy_version::source);
+
 /// The versions in force for an incident, by name.
 pub fn in_force(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<VersionInForce>> {
     Ok(policy_version::table
@@ -186,43 +196,26 @@ pub fn in_force(connection: &mut Connection, incident_key: i32) -> StoreResult<V
         .filter(policy::incident_id.eq(incident_key))
         .filter(policy_version::approved_at.is_not_null().and(policy_version::retired_at.is_null()))
         .order(policy::name)
-        .select((
-            policy_version::id,
-            policy::id,
-            policy::name,
-            policy::service_id,
-            policy_version::hash,
-            policy_version::source,
-        ))
+        .select(VERSION)
         .load(connection)?)
 }
 
 /// The last version of each policy of an incident that was in force and has none in force any more, by name: what it granted
 /// stands.
 pub fn retired(connection: &mut Connection, incident_key: i32) -> StoreResult<Vec<VersionInForce>> {
-    let approved = policy_version::approved_at.is_not_null();
     let in_force = diesel::alias!(policy_version as current);
     let current = in_force
         .filter(in_force.field(policy_version::policy_id).eq(policy::id))
         .filter(in_force.field(policy_version::approved_at).is_not_null())
         .filter(in_force.field(policy_version::retired_at).is_null());
-    let mut last: Vec<VersionInForce> = policy_version::table
+    Ok(policy_version::table
         .inner_join(policy::table.on(policy::id.eq(policy_version::policy_id)))
-        .filter(policy::incident_id.eq(incident_key).and(approved))
+        .filter(policy::incident_id.eq(incident_key).and(policy_version::approved_at.is_not_null()))
         .filter(diesel::dsl::not(diesel::dsl::exists(current)))
         .distinct_on(policy::name)
         .order((policy::name, policy_version::approved_at.desc(), policy_version::id.desc()))
-        .select((
-            policy_version::id,
-            policy::id,
-            policy::name,
-            policy::service_id,
-            policy_version::hash,
-            policy_version::source,
-        ))
-        .load(connection)?;
-    last.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(last)
+        .select(VERSION)
+        .load(connection)?)
 }
 
 /// The versions of a service's policies that are in force, or may come into force yet.
@@ -232,14 +225,7 @@ pub fn standing(connection: &mut Connection, incident_key: i32, service_key: i32
         .filter(policy::incident_id.eq(incident_key).and(policy::service_id.eq(service_key)))
         .filter(policy_version::retired_at.is_null())
         .order(policy_version::id)
-        .select((
-            policy_version::id,
-            policy::id,
-            policy::name,
-            policy::service_id,
-            policy_version::hash,
-            policy_version::source,
-        ))
+        .select(VERSION)
         .load(connection)?)
 }
 
@@ -249,14 +235,7 @@ pub fn by_keys(connection: &mut Connection, keys: &[i32]) -> StoreResult<Vec<Ver
         .inner_join(policy::table.on(policy::id.eq(policy_version::policy_id)))
         .filter(policy_version::id.eq_any(keys))
         .order(policy_version::id)
-        .select((
-            policy_version::id,
-            policy::id,
-            policy::name,
-            policy::service_id,
-            policy_version::hash,
-            policy_version::source,
-        ))
+        .select(VERSION)
         .load(connection)?)
 }
 

@@ -1,9 +1,8 @@
 //! What is odd about a budget that is asked for: nothing would ever be issued from it, or it was asked for before. It may be
 //! meant so, and is not refused.
 
-use redress_domain::policy::Policy;
 use redress_store::budgets::{self, RequestKind};
-use redress_store::{StoreError, incidents, policies};
+use redress_store::{incidents, policies};
 
 use super::budgets::BudgetOrder;
 use crate::app::App;
@@ -27,8 +26,7 @@ pub fn of(app: &App, order: &BudgetOrder, request: i64) -> AppResult<Vec<String>
             let service_key = found.service_key(&order.service)?;
             let mut granted = Vec::new();
             for version in policies::standing(connection, found.key, service_key)? {
-                let policy = Policy::compile(&version.source, &version.name)
-                    .map_err(|_| StoreError::corrupt(format!("version {} no longer compiles", version.key)))?;
+                let policy = app.policies.compile(&version)?.policy;
                 granted.extend(policy.assets().iter().map(|asset| asset.code().clone()));
             }
             granted.sort();

@@ -245,7 +245,8 @@ fn read_cursor(text: &str) -> AppResult<(DateTime<Utc>, String, Uuid)> {
     read().ok_or_else(no_cursor)
 }
 
-fn no_cursor() -> AppError {
+/// Why a text that should say where a page ended cannot be used.
+pub(super) fn no_cursor() -> AppError {
     AppError::Field("/cursor".into(), "is not one that an earlier page gave".into())
 }
 

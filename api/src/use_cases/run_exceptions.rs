@@ -6,8 +6,9 @@ use redress_store::runs::ExceptionRow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::ledger::no_cursor;
 use crate::app::App;
-use crate::error::{AppError, AppResult};
+use crate::error::AppResult;
 
 /// How many a page has unless said.
 pub const PAGE: i64 = 100;
@@ -73,5 +74,5 @@ fn read_cursor(text: &str) -> AppResult<(String, i32, String)> {
         let place: (String, i32, String) = serde_json::from_slice(&hex::decode(text).ok()?).ok()?;
         (!place.0.contains('\0') && !place.2.contains('\0')).then_some(place)
     };
-    read().ok_or_else(|| AppError::Field("/cursor".into(), "is not one that an earlier page gave".into()))
+    read().ok_or_else(no_cursor)
 }
