@@ -42,12 +42,21 @@ fn a_backup_taken_under_load_restores_whole_and_the_next_run_issues_exactly_what
         let file = redress.folder.path().join("backup.dump");
         let name = file.display().to_string();
         // The batch is held in its midst, with some chunks done and others under way, and claims keep coming.
-        let done = "SELECT count(*) FROM run_chunk WHERE done_at IS NOT NULL";
         let acknowledged = std::thread::scope(|scope| {
+            let hold = || {
+                let mut other = redress.owner();
+                other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
+                other
+            };
+            let first = hold();
             let run = scope.spawn(|| redress.run(&ISSUE).succeeds());
-            wait_until("a chunk is done", || redress.number(done) > 0);
-            let mut other = redress.owner();
-            other.batch_execute("BEGIN; SELECT * FROM budget FOR UPDATE").unwrap();
+            wait_until("both workers wait", || redress.waiting_for_locks() == 2);
+            // Whoever waits behind them holds the budget when their chunks are done, however fast they are.
+            let second = scope.spawn(hold);
+            wait_until("the next in the queue waits", || redress.waiting_for_locks() == 3);
+            drop(first);
+            let mut other = second.join().unwrap();
+            assert!(redress.number("SELECT count(*) FROM run_chunk WHERE done_at IS NOT NULL") > 0);
             wait_until("others wait", || redress.waiting_for_locks() > 0);
             let before: Vec<String> = (0..CLAIMANTS / 2).map(|number| claim(&server, number)).collect();
             let coming = scope.spawn(|| (CLAIMANTS / 2..CLAIMANTS).for_each(|number| drop(claim(&server, number))));
